@@ -25,10 +25,10 @@ func unpackZstd(dst, src []byte, limit int) ([]byte, error) {
 	defer releaseZstdReader(d)
 	at := len(dst)
 	dst = slices.Grow(dst, need)
-	out, err := d.DecodeAll(src, dst[: at : at+need])
+	out, err := d.DecodeAll(src, dst[at:at:at+need])
 	switch {
 	case err == nil:
-		return dst[:len(out)], nil
+		return dst[:at+len(out)], nil
 	case errors.Is(err, zstd.ErrDecoderSizeExceeded) && need == limit:
 		return dst[:at], tooLarge(Zstd, limit)
 	default:
