@@ -1,0 +1,269 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/moldau/moldau/internal/invariant"
+)
+
+// Values is a set of settings: text by key. A missing key means that nobody set it.
+type Values map[string]string
+
+// BrokerConfig is what a node's settings come to. The layers, from the
+// strongest: dynamic for this broker, dynamic for the cluster, static (file,
+// environment and command line), default. It never changes.
+type BrokerConfig struct {
+	static         Values
+	dynamicCluster Values
+	dynamicBroker  Values
+	effective      Values // the three layers merged
+}
+
+// NewBroker takes the static settings. The error names each key that is
+// unknown and each value that is not valid; how the settings go together is
+// the business of [BrokerConfig.CheckNode].
+func NewBroker(static Values) (*BrokerConfig, error) {
+	var errs []error
+	for _, key := range slices.Sorted(maps.Keys(static)) {
+		if err := checkBrokerKey(key, static[key]); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	if len(errs) > 0 {
+		return nil, errors.Join(errs...)
+	}
+	b := &BrokerConfig{static: maps.Clone(static)}
+	b.merge()
+	return b, nil
+}
+
+// checkBrokerKey checks a value against the key's own rule.
+func checkBrokerKey(key, value string) error {
+	if d, ok := LookupBroker(key); ok {
+		return d.Check(value)
+	}
+	if d, _, ok := LookupListener(key); ok {
+		return d.Check(value)
+	}
+	if passedThrough(key) || removedNotice(key) != "" {
+		return nil
+	}
+	return &UnknownKeyError{Key: key, Scope: ScopeBroker, Closest: Closest(ScopeBroker, key)}
+}
+
+// WithDynamic is b with other dynamic settings: those of the whole cluster and
+// those of this broker. Settings that are unknown, read-only or not valid are
+// left out, as Kafka does with what it finds in the metadata log; the error
+// names them, and the result is usable all the same.
+func (b *BrokerConfig) WithDynamic(cluster, broker Values) (*BrokerConfig, error) {
+	var errs []error
+	take := func(from Values, perBroker bool) Values {
+		to := make(Values, len(from))
+		for _, key := range slices.Sorted(maps.Keys(from)) {
+			if err := CheckDynamic(key, from[key], perBroker); err != nil {
+				errs = append(errs, err)
+				continue
+			}
+			to[key] = from[key]
+		}
+		return to
+	}
+	next := &BrokerConfig{static: b.static, dynamicCluster: take(cluster, false), dynamicBroker: take(broker, true)}
+	next.merge()
+	return next, errors.Join(errs...)
+}
+
+// CheckDynamic tells whether a broker setting can be changed while nodes run:
+// for one broker, or (perBroker false) for all of them.
+func CheckDynamic(key, value string, perBroker bool) error {
+	d, ok := LookupBroker(key)
+	prefixed := false
+	if !ok {
+		if d, _, prefixed = LookupListener(key); !prefixed {
+			// Kafka takes keys it does not know: they may belong to a plugin.
+			return nil
+		}
+	}
+	switch {
+	case d.Update == ReadOnly:
+		return fmt.Errorf("Cannot update these configs dynamically: [%s]", key) //nolint:staticcheck // Kafka's text
+	case d.Update == PerBroker && !perBroker, prefixed && !perBroker:
+		return fmt.Errorf("Cannot update these configs at default cluster level, broker id must be specified: [%s]", key) //nolint:staticcheck // Kafka's text
+	}
+	return d.Check(value)
+}
+
+func (b *BrokerConfig) merge() {
+	b.effective = make(Values, len(b.static)+len(b.dynamicCluster)+len(b.dynamicBroker))
+	maps.Copy(b.effective, b.static)
+	maps.Copy(b.effective, b.dynamicCluster)
+	maps.Copy(b.effective, b.dynamicBroker)
+}
+
+// Lookup is the value of a key, its synonyms (converted to its unit) or its
+// default, and whether there is one. The key must be in the table.
+func (b *BrokerConfig) Lookup(key string) (string, bool) {
+	d, known := LookupBroker(key)
+	invariant.Check(known, "config: broker key %q is not in the table", key)
+	if v, ok := b.set(d); ok {
+		return v, true
+	}
+	for _, s := range d.Synonyms {
+		if v, ok := LookupBroker(s.Name); ok && v.Preset == PresetValue {
+			return convert(v.Default, s.Factor), true
+		}
+	}
+	return d.DefaultValue()
+}
+
+// set is the value that somebody set for d or one of its synonyms.
+func (b *BrokerConfig) set(d *Def) (string, bool) {
+	if v, ok := b.effective[d.Name]; ok {
+		return strings.TrimSpace(v), true
+	}
+	for _, s := range d.Synonyms {
+		if v, ok := b.effective[s.Name]; ok {
+			return convert(v, s.Factor), true
+		}
+	}
+	return "", false
+}
+
+// convert multiplies the number in text by factor. Infinite (-1) stays infinite, and what
+// does not fit into 64 bits becomes the largest number.
+func convert(text string, factor int64) string {
+	text = strings.TrimSpace(text)
+	if factor <= 1 {
+		return text
+	}
+	n, err := strconv.ParseInt(text, 10, 64)
+	if err != nil {
+		return text
+	}
+	if n < 0 {
+		return "-1"
+	}
+	if n > maxLong/factor {
+		return strconv.FormatInt(maxLong, 10)
+	}
+	return strconv.FormatInt(n*factor, 10)
+}
+
+const maxLong = 1<<63 - 1
+
+// IsSet reports whether somebody set the key or a synonym of it.
+func (b *BrokerConfig) IsSet(key string) bool {
+	d, known := LookupBroker(key)
+	invariant.Check(known, "config: broker key %q is not in the table", key)
+	_, ok := b.set(d)
+	return ok
+}
+
+// GetString is the text of a key, or "" when it has no value.
+func (b *BrokerConfig) GetString(key string) string {
+	v, _ := b.Lookup(key)
+	return v
+}
+
+// GetInt is the number of an INT or SHORT key, or 0 when it has no value.
+func (b *BrokerConfig) GetInt(key string) int { return int(b.GetLong(key)) }
+
+// GetLong is the number of an INT, SHORT or LONG key, or 0 when it has no value.
+func (b *BrokerConfig) GetLong(key string) int64 {
+	v, ok := b.Lookup(key)
+	if !ok {
+		return 0
+	}
+	n, err := strconv.ParseInt(v, 10, 64)
+	invariant.Check(err == nil, "config: %s=%q passed as a number", key, v)
+	return n
+}
+
+// GetDouble is the number of a DOUBLE key, or 0 when it has no value.
+func (b *BrokerConfig) GetDouble(key string) float64 {
+	v, ok := b.Lookup(key)
+	if !ok {
+		return 0
+	}
+	x, err := parseDouble(v)
+	invariant.Check(err == nil, "config: %s=%q passed as a number", key, v)
+	return x
+}
+
+// GetBool is the truth of a BOOLEAN key, or false when it has no value.
+func (b *BrokerConfig) GetBool(key string) bool {
+	v, ok := b.Lookup(key)
+	if !ok {
+		return false
+	}
+	x, err := ParseBool(v)
+	invariant.Check(err == nil, "config: %s=%q passed as true or false", key, v)
+	return x
+}
+
+// GetList is the elements of a LIST key.
+func (b *BrokerConfig) GetList(key string) []string { return ParseList(b.GetString(key)) }
+
+// ForListener is the text of a key as it holds for a listener: the listener's
+// own (listener.name.<listener>.<mechanism>.<key>, then
+// listener.name.<listener>.<key>) before the general one. mechanism is empty
+// for keys that do not depend on it.
+func (b *BrokerConfig) ForListener(listener, mechanism, key string) (string, bool) {
+	prefix := "listener.name." + strings.ToLower(listener) + "."
+	if mechanism != "" {
+		if v, ok := b.effective[prefix+strings.ToLower(mechanism)+"."+key]; ok {
+			return strings.TrimSpace(v), true
+		}
+	}
+	if v, ok := b.effective[prefix+key]; ok {
+		return strings.TrimSpace(v), true
+	}
+	return b.Lookup(key)
+}
+
+// Prefixed is the settings whose key starts with prefix, by the rest of the key: what is handed to a plugin.
+func (b *BrokerConfig) Prefixed(prefix string) Values {
+	out := Values{}
+	for k, v := range b.effective {
+		if rest, ok := strings.CutPrefix(k, prefix); ok {
+			out[rest] = v
+		}
+	}
+	return out
+}
+
+// NodeID is node.id, or broker.id where only that is set, or -1.
+func (b *BrokerConfig) NodeID() int32 {
+	for _, key := range []string{"node.id", "broker.id"} {
+		if b.IsSet(key) {
+			return int32(b.GetInt(key))
+		}
+	}
+	return -1
+}
+
+// LogDirs is the data directories: log.dirs, or log.dir where only that is set.
+func (b *BrokerConfig) LogDirs() []string {
+	if dirs := b.GetList("log.dirs"); len(dirs) > 0 {
+		return dirs
+	}
+	return b.GetList("log.dir")
+}
+
+// MetadataLogDir is where the metadata log lies: metadata.log.dir, or the first data directory.
+func (b *BrokerConfig) MetadataLogDir() string {
+	if dir := b.GetString("metadata.log.dir"); dir != "" {
+		return dir
+	}
+	return b.LogDirs()[0]
+}
+
+// HasRole reports whether process.roles holds role ("broker" or "controller").
+func (b *BrokerConfig) HasRole(role string) bool {
+	return slices.Contains(b.GetList("process.roles"), role)
+}
