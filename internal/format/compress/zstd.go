@@ -2,7 +2,6 @@ package compress
 
 import (
 	"encoding/binary"
-	"errors"
 	"slices"
 
 	"github.com/klauspost/compress/zstd"
@@ -14,10 +13,11 @@ const zstdMaxBlock = 128 << 10
 // unpackZstd decodes into room that is measured beforehand: the block headers give an upper bound of the
 // output without decoding anything, so one allocation does, and the decoder is bound to it.
 func unpackZstd(dst, src []byte, limit int) ([]byte, error) {
-	need, err := zstdBound(src, limit)
+	bound, err := zstdBound(src, limit)
 	if err != nil {
 		return dst, err
 	}
+	need := int(min(bound, uint64(limit)))
 	d, err := takeZstdReader()
 	if err != nil {
 		return dst, err
@@ -26,20 +26,20 @@ func unpackZstd(dst, src []byte, limit int) ([]byte, error) {
 	at := len(dst)
 	dst = slices.Grow(dst, need)
 	out, err := d.DecodeAll(src, dst[at:at:at+need])
-	switch {
-	case err == nil:
+	if err == nil {
 		return dst[:at+len(out)], nil
-	case errors.Is(err, zstd.ErrDecoderSizeExceeded) && need == limit:
-		return dst[:at], tooLarge(Zstd, limit)
-	default:
-		return dst[:at], corrupt(Zstd, err.Error())
 	}
+	// The decoder's errors do not tell a short destination from broken input. If the limit made it short,
+	// that is the likelier reason and the safer answer.
+	if bound > uint64(limit) {
+		return dst[:at], tooLarge(Zstd, limit)
+	}
+	return dst[:at], corrupt(Zstd, err.Error())
 }
 
 // zstdBound walks frames and block headers and returns the least upper bound of the unpacked size that
-// they allow, at most limit. A frame that declares its size and lies is caught by the decoder.
-func zstdBound(src []byte, limit int) (int, error) {
-	total := uint64(0)
+// they allow. A frame that declares its size and lies is caught by the decoder.
+func zstdBound(src []byte, limit int) (total uint64, err error) {
 	for len(src) > 0 {
 		var h zstd.Header
 		if err := h.Decode(src); err != nil {
@@ -63,10 +63,10 @@ func zstdBound(src []byte, limit int) (int, error) {
 			}
 			blocks = min(blocks, h.FrameContentSize)
 		}
-		total = min(total+blocks, uint64(limit))
+		total += blocks
 		src = rest
 	}
-	return int(total), nil
+	return total, nil
 }
 
 // zstdFrame walks the blocks of one frame: the bound of its output, and what follows the frame.

@@ -164,9 +164,8 @@ func (b Batch) SetTimestamps(t TimestampType, maxTimestamp int64) {
 	if b.TimestampType() == t && b.MaxTimestamp() == maxTimestamp {
 		return
 	}
-	var before [offProducerID - offAttributes]byte
-	copy(before[:], b[offAttributes:])
+	before := b.stampedCRC()
 	b[offAttributes+1] = b[offAttributes+1]&^attrLogAppendTime | byte(t)<<3
 	binary.BigEndian.PutUint64(b[offMaxTimestamp:], uint64(maxTimestamp))
-	b.refreshCRC(&before)
+	b.refreshCRC(before)
 }

@@ -26,23 +26,24 @@ func (b Batch) CheckCRC() error {
 	return nil
 }
 
-// refreshCRC updates the CRC after bytes from attributes up to the producer id have changed; before holds
-// what they were.
+// stampedCRC is the CRC over the part of the header that stamping may change: attributes up to the
+// producer id.
+func (b Batch) stampedCRC() uint32 {
+	return crc32.Checksum(b[offAttributes:offProducerID], castagnoli)
+}
+
+// refreshCRC updates the CRC after a change between attributes and producer id; before is what stampedCRC
+// was.
 //
-// The CRC is linear: of two messages of equal length, crc(a) xor crc(b) depends on a xor b alone. So the
-// CRC of the difference, moved over the zero bytes that follow it, is what has to be added.
-func (b Batch) refreshCRC(before *[offProducerID - offAttributes]byte) {
+// The CRC is linear: for two messages of equal length, crc(a) xor crc(b) depends on a xor b alone. So the
+// difference of the two short CRCs, moved over the bytes that follow as if they were zero, is the
+// difference of the long ones.
+func (b Batch) refreshCRC(before uint32) {
 	if len(b) < shiftFrom {
 		b.SetCRC()
 		return
 	}
-	var diff [len(before)]byte
-	for i := range diff {
-		diff[i] = before[i] ^ b[offAttributes+i]
-	}
-	// Update complements the register before and after; all ones in and a complement make it plain.
-	change := ^crc32.Update(^uint32(0), castagnoli, diff[:])
-	change = crcShift(change, len(b)-offProducerID)
+	change := crcShift(before^b.stampedCRC(), len(b)-offProducerID)
 	binary.BigEndian.PutUint32(b[offCRC:], b.CRC()^change)
 }
 

@@ -102,7 +102,8 @@ func (it *Iterator) Next() (r Record, ok bool) {
 	if p < 0 || size < minRecord || int(size) > len(it.rest)-p {
 		return it.fail("its length is not possible")
 	}
-	body := it.rest[p : p+int(size)]
+	end := p + int(size)
+	body := it.rest[p:end]
 	timestamp, p := varlong(body, 1)
 	offset, p := varintAt(body, p)
 	key, p := field(body, p)
@@ -118,7 +119,7 @@ func (it *Iterator) Next() (r Record, ok bool) {
 	if it.useAppendTime {
 		r.Timestamp = it.appendTime
 	}
-	it.rest = it.rest[int(size)+varintSize(int64(size)):]
+	it.rest = it.rest[end:]
 	it.left--
 	return r, true
 }

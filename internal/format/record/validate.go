@@ -113,19 +113,25 @@ func Validate(records []byte, l *Limits) (Info, error) {
 // onlyBatch takes the one whole batch of format 2 that a partition of a Produce request must be.
 func onlyBatch(records []byte) (Batch, error) {
 	b, rest, err := Next(records)
-	var refused *Error
 	switch {
-	case errors.As(err, &refused) && refused.Kind == OldFormat:
-		// As Kafka does since format 0 and 1 are gone: the answer is INVALID_RECORD.
-		return nil, errorf(InvalidRecord, "a Produce request must hold a record batch of message format 2: %s", refused.Msg)
-	case errors.As(err, &refused):
-		return nil, refused
+	case err != nil && !errors.Is(err, ErrShort):
+		return nil, refuseFrame(err)
 	case err != nil || b == nil:
 		return nil, errorf(InvalidRecord, "a Produce request must hold one whole record batch per partition, %d bytes are none", len(records))
 	case len(rest) > 0:
 		return nil, errorf(InvalidRecord, "a Produce request must hold exactly one record batch per partition, %d bytes follow the first", len(rest))
 	}
 	return b, nil
+}
+
+// refuseFrame turns what Next says of a message set of format 0 or 1 into what Kafka answers to producers
+// since it has dropped these formats: INVALID_RECORD.
+func refuseFrame(err error) error {
+	var refused *Error
+	if errors.As(err, &refused) && refused.Kind == OldFormat {
+		return errorf(InvalidRecord, "a Produce request must hold a record batch of message format 2: %s", refused.Msg)
+	}
+	return err
 }
 
 // checkHeader checks all that the header and the CRC tell.

@@ -51,46 +51,41 @@ func walk(p []byte, count int32, baseTimestamp int64) (w walkInfo, ok bool) {
 		}
 		if t := baseTimestamp + delta; t > w.maxTimestamp {
 			w.maxTimestamp, w.maxIndex = t, n
-		} else if t < w.minTimestamp {
-			w.minTimestamp = t
 		}
+		w.minTimestamp = min(w.minTimestamp, baseTimestamp+delta)
 
-		// The offset delta is known; so compare its encoding when it is short, else read it.
-		var offset int32
-		if u := uint32(n) << 1; u < 0x80 && at < len(r) {
-			if r[at] != byte(u) {
-				return w, false
-			}
+		// The offset delta is known, so its encoding is compared; a longer one of the same number is read.
+		u := uint32(n) << 1
+		if u < 0x80 && at < len(r) && r[at] == byte(u) {
 			at++
-		} else if u < 1<<14 && at+1 < len(r) {
-			if r[at] != byte(u)|0x80 || r[at+1] != byte(u>>7) {
+		} else if u < 1<<14 && at+1 < len(r) && r[at] == byte(u)|0x80 && r[at+1] == byte(u>>7) {
+			at += 2
+		} else {
+			var offset int32
+			if offset, at = varint(r, at); at < 0 || offset != n {
 				return w, false
 			}
-			at += 2
-		} else if offset, at = varint(r, at); at < 0 || offset != n {
-			return w, false
 		}
 
-		var length int32
-		if length, at = shortVarint(r, at); at < 0 {
+		length, next := shortVarint(r, at)
+		if next == 0 {
+			length, next = varint(r, at)
+		}
+		if next < 0 || int(length) > len(r)-next {
 			return w, false
 		}
+		at = next
 		if length >= 0 {
 			keys++
-			if int(length) > len(r)-at {
-				return w, false
-			}
 			at += int(length)
 		}
-		if length, at = shortVarint(r, at); at < 0 {
+		if length, next = shortVarint(r, at); next == 0 {
+			length, next = varint(r, at)
+		}
+		if next < 0 || int(length) > len(r)-next {
 			return w, false
 		}
-		if length >= 0 {
-			if int(length) > len(r)-at {
-				return w, false
-			}
-			at += int(length)
-		}
+		at = next + max(0, int(length))
 		if at == len(r)-1 && r[at] == 0 {
 			continue
 		}
@@ -98,19 +93,25 @@ func walk(p []byte, count int32, baseTimestamp int64) (w walkInfo, ok bool) {
 			return w, false
 		}
 	}
-	w.minTimestamp = min(w.minTimestamp, w.maxTimestamp)
 	w.nullKey = keys != count
 	return w, len(p) == 0
 }
 
 func unzig(u uint32) int32 { return int32(u>>1) ^ -int32(u&1) }
 
-// shortVarint is varint, inlined for the usual sizes.
-func shortVarint(b []byte, p int) (int32, int) {
-	if p < len(b) && b[p] < 0x80 {
-		return unzig(uint32(b[p])), p + 1
+// shortVarint reads a varint of one or two bytes that does not end b; otherwise next is 0. It is small
+// enough to be inlined.
+func shortVarint(b []byte, p int) (v int32, next int) {
+	if p+1 < len(b) {
+		c, d := uint32(b[p]), uint32(b[p+1])
+		if c < 0x80 {
+			return unzig(c), p + 1
+		}
+		if d < 0x80 {
+			return unzig(c&0x7f | d<<7), p + 2
+		}
 	}
-	return varint(b, p)
+	return 0, 0
 }
 
 // walkHeaders checks that r from p on is a header count and that many headers, and nothing more.
