@@ -206,8 +206,16 @@ func (b *BrokerConfig) GetBool(key string) bool {
 	return x
 }
 
-// GetList is the elements of a LIST key.
-func (b *BrokerConfig) GetList(key string) []string { return ParseList(b.GetString(key)) }
+// GetList is the elements of a LIST key. What comes twice is taken once, as in Kafka.
+func (b *BrokerConfig) GetList(key string) []string {
+	var out []string
+	for _, v := range ParseList(b.GetString(key)) {
+		if !contains(out, v) {
+			out = append(out, v)
+		}
+	}
+	return out
+}
 
 // ForListener is the text of a key as it holds for a listener: the listener's
 // own (listener.name.<listener>.<mechanism>.<key>, then

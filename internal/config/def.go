@@ -132,7 +132,7 @@ const (
 	RuleRange                      // Min ≤ number ≤ Max
 	RuleOneOf                      // text is one of Values
 	RuleOneOfFold                  // the same, whatever the case
-	RuleList                       // no element twice, none empty, each one of Values if there are any
+	RuleList                       // no element empty, each one of Values if there are any
 	RuleNonEmpty                   // text with at least one character, if there is text
 	RuleGzipLevel                  // 1 to 9, or -1
 	RuleThrottledReplicas          // "*", or partition:broker pairs
