@@ -57,7 +57,16 @@ func (m *FetchResponse) Decode(r *Reader, version int16) {
 
 // Append appends the message in the given version to b.
 func (m *FetchResponse) Append(b []byte, version int16) []byte {
-	flexible := version >= 12
+	b = m.appendHead(b, version)
+	b = appendCount(b, len(m.Responses), false, version >= 12)
+	for i := range m.Responses {
+		b = m.Responses[i].append(b, version)
+	}
+	return m.appendTail(b, version)
+}
+
+// appendHead appends what precedes Responses.
+func (m *FetchResponse) appendHead(b []byte, version int16) []byte {
 	b = AppendInt32(b, m.ThrottleTimeMs)
 	if version >= 7 {
 		b = AppendInt16(b, int16(m.ErrorCode))
@@ -65,10 +74,12 @@ func (m *FetchResponse) Append(b []byte, version int16) []byte {
 	if version >= 7 {
 		b = AppendInt32(b, m.SessionID)
 	}
-	b = appendCount(b, len(m.Responses), false, flexible)
-	for i := range m.Responses {
-		b = m.Responses[i].append(b, version)
-	}
+	return b
+}
+
+// appendTail appends what follows Responses.
+func (m *FetchResponse) appendTail(b []byte, version int16) []byte {
+	flexible := version >= 12
 	if flexible {
 		tags, at := len(b), 0
 		b = append(b, 0)
@@ -82,6 +93,29 @@ func (m *FetchResponse) Append(b []byte, version int16) []byte {
 		}
 	}
 	return b
+}
+
+// AppendParts appends the response as Append does, but without records: size tells how long those of a partition are,
+// and cut is called with the position in b at which they belong, if there are any. See parts.go.
+func (m *FetchResponse) AppendParts(b []byte, version int16, size func(topic, partition int) int, cut func(topic, partition, at int)) []byte {
+	b = m.appendHead(b, version)
+	b = appendCount(b, len(m.Responses), false, version >= 12)
+	for i := range m.Responses {
+		t := &m.Responses[i]
+		b = t.appendHead(b, version)
+		b = appendCount(b, len(t.Partitions), false, version >= 12)
+		for j := range t.Partitions {
+			p, n := &t.Partitions[j], size(i, j)
+			b = p.appendHead(b, version)
+			b = appendCount(b, max(n, 0), n < 0 && true, version >= 12)
+			if n > 0 {
+				cut(i, j, len(b))
+			}
+			b = p.appendTail(b, version)
+		}
+		b = t.appendTail(b, version)
+	}
+	return m.appendTail(b, version)
 }
 
 // FetchResponseFetchableTopicResponse is a part of FetchResponse, in versions 4 to 18.
@@ -119,6 +153,16 @@ func (m *FetchResponseFetchableTopicResponse) decode(r *Reader, version int16) {
 }
 
 func (m *FetchResponseFetchableTopicResponse) append(b []byte, version int16) []byte {
+	b = m.appendHead(b, version)
+	b = appendCount(b, len(m.Partitions), false, version >= 12)
+	for i := range m.Partitions {
+		b = m.Partitions[i].append(b, version)
+	}
+	return m.appendTail(b, version)
+}
+
+// appendHead appends what precedes Partitions.
+func (m *FetchResponseFetchableTopicResponse) appendHead(b []byte, version int16) []byte {
 	flexible := version >= 12
 	if version <= 12 {
 		b = appendText(b, m.Topic, flexible)
@@ -126,10 +170,12 @@ func (m *FetchResponseFetchableTopicResponse) append(b []byte, version int16) []
 	if version >= 13 {
 		b = AppendUUID(b, m.TopicID)
 	}
-	b = appendCount(b, len(m.Partitions), false, flexible)
-	for i := range m.Partitions {
-		b = m.Partitions[i].append(b, version)
-	}
+	return b
+}
+
+// appendTail appends what follows Partitions.
+func (m *FetchResponseFetchableTopicResponse) appendTail(b []byte, version int16) []byte {
+	flexible := version >= 12
 	if flexible {
 		b = append(b, 0)
 	}

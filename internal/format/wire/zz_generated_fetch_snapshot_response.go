@@ -44,12 +44,23 @@ func (m *FetchSnapshotResponse) Decode(r *Reader, version int16) {
 
 // Append appends the message in the given version to b.
 func (m *FetchSnapshotResponse) Append(b []byte, version int16) []byte {
-	b = AppendInt32(b, m.ThrottleTimeMs)
-	b = AppendInt16(b, int16(m.ErrorCode))
+	b = m.appendHead(b, version)
 	b = appendCount(b, len(m.Topics), false, true)
 	for i := range m.Topics {
 		b = m.Topics[i].append(b, version)
 	}
+	return m.appendTail(b, version)
+}
+
+// appendHead appends what precedes Topics.
+func (m *FetchSnapshotResponse) appendHead(b []byte, version int16) []byte {
+	b = AppendInt32(b, m.ThrottleTimeMs)
+	b = AppendInt16(b, int16(m.ErrorCode))
+	return b
+}
+
+// appendTail appends what follows Topics.
+func (m *FetchSnapshotResponse) appendTail(b []byte, version int16) []byte {
 	tags, at := len(b), 0
 	b = append(b, 0)
 	if version == 1 && len(m.NodeEndpoints) != 0 {
@@ -61,6 +72,29 @@ func (m *FetchSnapshotResponse) Append(b []byte, version int16) []byte {
 		b = closeTag(b, at)
 	}
 	return b
+}
+
+// AppendParts appends the response as Append does, but without records: size tells how long those of a partition are,
+// and cut is called with the position in b at which they belong, if there are any. See parts.go.
+func (m *FetchSnapshotResponse) AppendParts(b []byte, version int16, size func(topic, partition int) int, cut func(topic, partition, at int)) []byte {
+	b = m.appendHead(b, version)
+	b = appendCount(b, len(m.Topics), false, true)
+	for i := range m.Topics {
+		t := &m.Topics[i]
+		b = t.appendHead(b, version)
+		b = appendCount(b, len(t.Partitions), false, true)
+		for j := range t.Partitions {
+			p, n := &t.Partitions[j], size(i, j)
+			b = p.appendHead(b, version)
+			b = appendCount(b, max(n, 0), n < 0 && false, true)
+			if n > 0 {
+				cut(i, j, len(b))
+			}
+			b = p.appendTail(b, version)
+		}
+		b = t.appendTail(b, version)
+	}
+	return m.appendTail(b, version)
 }
 
 // FetchSnapshotResponseTopicSnapshot is a part of FetchSnapshotResponse, in versions 0 to 1.
@@ -85,11 +119,22 @@ func (m *FetchSnapshotResponseTopicSnapshot) decode(r *Reader, version int16) {
 }
 
 func (m *FetchSnapshotResponseTopicSnapshot) append(b []byte, version int16) []byte {
-	b = appendText(b, m.Name, true)
+	b = m.appendHead(b, version)
 	b = appendCount(b, len(m.Partitions), false, true)
 	for i := range m.Partitions {
 		b = m.Partitions[i].append(b, version)
 	}
+	return m.appendTail(b, version)
+}
+
+// appendHead appends what precedes Partitions.
+func (m *FetchSnapshotResponseTopicSnapshot) appendHead(b []byte, version int16) []byte {
+	b = appendText(b, m.Name, true)
+	return b
+}
+
+// appendTail appends what follows Partitions.
+func (m *FetchSnapshotResponseTopicSnapshot) appendTail(b []byte, version int16) []byte {
 	b = append(b, 0)
 	return b
 }

@@ -42,20 +42,54 @@ func (m *ShareFetchResponse) Decode(r *Reader, version int16) {
 
 // Append appends the message in the given version to b.
 func (m *ShareFetchResponse) Append(b []byte, version int16) []byte {
-	b = AppendInt32(b, m.ThrottleTimeMs)
-	b = AppendInt16(b, int16(m.ErrorCode))
-	b = appendOptText(b, m.ErrorMessage, true, true)
-	b = AppendInt32(b, m.AcquisitionLockTimeoutMs)
+	b = m.appendHead(b, version)
 	b = appendCount(b, len(m.Responses), false, true)
 	for i := range m.Responses {
 		b = m.Responses[i].append(b, version)
 	}
+	return m.appendTail(b, version)
+}
+
+// appendHead appends what precedes Responses.
+func (m *ShareFetchResponse) appendHead(b []byte, version int16) []byte {
+	b = AppendInt32(b, m.ThrottleTimeMs)
+	b = AppendInt16(b, int16(m.ErrorCode))
+	b = appendOptText(b, m.ErrorMessage, true, true)
+	b = AppendInt32(b, m.AcquisitionLockTimeoutMs)
+	return b
+}
+
+// appendTail appends what follows Responses.
+func (m *ShareFetchResponse) appendTail(b []byte, version int16) []byte {
 	b = appendCount(b, len(m.NodeEndpoints), false, true)
 	for i := range m.NodeEndpoints {
 		b = m.NodeEndpoints[i].append(b, version)
 	}
 	b = append(b, 0)
 	return b
+}
+
+// AppendParts appends the response as Append does, but without records: size tells how long those of a partition are,
+// and cut is called with the position in b at which they belong, if there are any. See parts.go.
+func (m *ShareFetchResponse) AppendParts(b []byte, version int16, size func(topic, partition int) int, cut func(topic, partition, at int)) []byte {
+	b = m.appendHead(b, version)
+	b = appendCount(b, len(m.Responses), false, true)
+	for i := range m.Responses {
+		t := &m.Responses[i]
+		b = t.appendHead(b, version)
+		b = appendCount(b, len(t.Partitions), false, true)
+		for j := range t.Partitions {
+			p, n := &t.Partitions[j], size(i, j)
+			b = p.appendHead(b, version)
+			b = appendCount(b, max(n, 0), n < 0 && false, true)
+			if n > 0 {
+				cut(i, j, len(b))
+			}
+			b = p.appendTail(b, version)
+		}
+		b = t.appendTail(b, version)
+	}
+	return m.appendTail(b, version)
 }
 
 // ShareFetchResponseShareFetchableTopicResponse is a part of ShareFetchResponse, in versions 1 to 2.
@@ -80,11 +114,22 @@ func (m *ShareFetchResponseShareFetchableTopicResponse) decode(r *Reader, versio
 }
 
 func (m *ShareFetchResponseShareFetchableTopicResponse) append(b []byte, version int16) []byte {
-	b = AppendUUID(b, m.TopicID)
+	b = m.appendHead(b, version)
 	b = appendCount(b, len(m.Partitions), false, true)
 	for i := range m.Partitions {
 		b = m.Partitions[i].append(b, version)
 	}
+	return m.appendTail(b, version)
+}
+
+// appendHead appends what precedes Partitions.
+func (m *ShareFetchResponseShareFetchableTopicResponse) appendHead(b []byte, version int16) []byte {
+	b = AppendUUID(b, m.TopicID)
+	return b
+}
+
+// appendTail appends what follows Partitions.
+func (m *ShareFetchResponseShareFetchableTopicResponse) appendTail(b []byte, version int16) []byte {
 	b = append(b, 0)
 	return b
 }
@@ -97,7 +142,7 @@ type ShareFetchResponsePartitionData struct {
 	AcknowledgeErrorCode    Code
 	AcknowledgeErrorMessage *string // nullable
 	CurrentLeader           ShareFetchResponseLeaderIdAndEpoch
-	Records                 []byte // nullable in v1-0
+	Records                 []byte
 	AcquiredRecords         []ShareFetchResponseAcquiredRecords
 }
 
@@ -109,7 +154,7 @@ func (m *ShareFetchResponsePartitionData) SetDefaults() {
 	m.AcknowledgeErrorCode = 0
 	m.AcknowledgeErrorMessage = nil
 	m.CurrentLeader.SetDefaults()
-	m.Records = []byte{}
+	m.Records = nil
 	m.AcquiredRecords = m.AcquiredRecords[:0]
 }
 

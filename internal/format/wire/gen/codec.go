@@ -118,14 +118,9 @@ func (w *writer) append(st *structure) {
 	if st == st.message.root {
 		w.line("// Append appends the message in the given version to b.")
 	}
-	split := -1
-	for i, f := range st.fields {
-		if f.element == "records" && st.message.Type == "response" {
-			split = i
-		}
-	}
 	name := method(st, "append")
-	if split < 0 {
+	split := st.records()
+	if split < 0 || st.message.Type != "response" {
 		w.appendPart(st, name, st.fields, true)
 		return
 	}
@@ -139,6 +134,41 @@ func (w *writer) append(st *structure) {
 	w.appendPart(st, "appendHead", st.fields[:split], false)
 	w.line("// appendTail appends what follows %s.", f.goName)
 	w.appendPart(st, "appendTail", st.fields[split+1:], true)
+	if st == st.message.root {
+		w.appendParts(st, f)
+	}
+}
+
+// records returns the index of the field that holds records or leads to them, or -1.
+func (st *structure) records() int {
+	for i, f := range st.fields {
+		if f.element == "records" || f.sub != nil && f.sub.records() >= 0 {
+			return i
+		}
+	}
+	return -1
+}
+
+// appendParts writes a function that leaves the records out of a response, which has them in partitions of topics.
+func (w *writer) appendParts(st *structure, topics *field) {
+	partitions := topics.sub.fields[topics.sub.records()]
+	records := partitions.sub.fields[partitions.sub.records()]
+	w.line("// AppendParts appends the response as Append does, but without records: size tells how long those of a partition are,")
+	w.line("// and cut is called with the position in b at which they belong, if there are any. See parts.go.")
+	w.line("func (m *%s) AppendParts(b []byte, version int16, size func(topic, partition int) int, cut func(topic, partition, at int)) []byte {", st.goName)
+	flexible := flexExpr(st)
+	w.line("b = m.appendHead(b, version)")
+	w.line("b = appendCount(b, len(m.%s), false, %s)", topics.goName, flexible)
+	w.line("for i := range m.%s {\nt := &m.%s[i]", topics.goName, topics.goName)
+	w.line("b = t.appendHead(b, version)")
+	w.line("b = appendCount(b, len(t.%s), false, %s)", partitions.goName, flexible)
+	w.line("for j := range t.%s {\np, n := &t.%s[j], size(i, j)", partitions.goName, partitions.goName)
+	w.line("b = p.appendHead(b, version)")
+	w.line("b = appendCount(b, max(n, 0), n < 0 && %s, %s)", records.nullExpr(partitions.sub), flexible)
+	w.line("if n > 0 {\ncut(i, j, len(b))\n}")
+	w.line("b = p.appendTail(b, version)\n}")
+	w.line("b = t.appendTail(b, version)\n}")
+	w.line("return m.appendTail(b, version)\n}\n")
 }
 
 // appendPart writes a function that appends some fields; the tag section, with all tagged fields, if tags is true.

@@ -153,6 +153,7 @@ func (m *message) resolve(st *structure, fields []*field, known map[string]*stru
 		if f.Versions.intersect(st.span).empty() {
 			continue
 		}
+		*f.Nullable = f.Nullable.intersect(*f.Versions).intersect(st.span)
 		st.fields = append(st.fields, f)
 		if _, ok := scalars[f.element]; ok {
 			continue
