@@ -54,7 +54,7 @@ func readBounded(dst []byte, r io.Reader, hint, limit int, c Codec) ([]byte, err
 			case n > 0 && len(dst) == end:
 				return dst, tooLarge(c, limit)
 			case n > 0:
-				dst = growWithin(dst, end)
+				dst = reserve(dst, 1, end)
 				dst = append(dst, probe[0])
 			case errors.Is(err, io.EOF):
 				return dst, nil
@@ -74,10 +74,13 @@ func readBounded(dst []byte, r io.Reader, hint, limit int, c Codec) ([]byte, err
 	}
 }
 
-// growWithin gives dst more room, doubling, but never beyond a length of end.
-func growWithin(dst []byte, end int) []byte {
-	more := min(max(len(dst), minRead), end-len(dst))
-	return slices.Grow(dst, more)
+// reserve gives dst room for n more bytes. It doubles, so that many small pieces do not copy a growing
+// output again and again, but never makes room beyond a length of end.
+func reserve(dst []byte, n, end int) []byte {
+	if cap(dst)-len(dst) >= n {
+		return dst
+	}
+	return slices.Grow(dst, max(n, min(max(len(dst), minRead), end-len(dst))))
 }
 
 // appendWriter is the io.Writer onto a byte slice.

@@ -148,10 +148,14 @@ func (f *lz4Frame) unpackBlock(dst, src []byte, window, end int, stored bool) ([
 		if at+len(src) > end {
 			return dst, tooLarge(LZ4, end-at)
 		}
-		return append(dst, src...), nil
+		return append(reserve(dst, len(src), end), src...), nil
 	}
 	room := min(f.blockSize, lz4MaxRatio*len(src), end-at)
-	dst = slices.Grow(dst, room)
+	if room == 0 {
+		// The decoder demands a destination.
+		return dst, tooLarge(LZ4, 0)
+	}
+	dst = reserve(dst, room, end)
 	window = max(window, at-lz4Window)
 	n, err := lz4.UncompressBlockWithDict(src, dst[at:at+room], dst[window:at])
 	if err == nil {

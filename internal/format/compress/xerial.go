@@ -85,7 +85,7 @@ func unpackSnappyBlock(dst, src []byte, limit int) ([]byte, error) {
 		return dst, corrupt(Snappy, "block claims a size it cannot have")
 	}
 	at := len(dst)
-	dst = slices.Grow(dst, n)[:at+n]
+	dst = reserve(dst, n, at+limit)[:at+n]
 	if _, err := snappy.Decode(dst[at:], src); err != nil {
 		return dst[:at], corrupt(Snappy, err.Error())
 	}
