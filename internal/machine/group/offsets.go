@@ -1,0 +1,447 @@
+package group
+
+import (
+	"maps"
+	"slices"
+	"strings"
+	"unicode/utf16"
+
+	"github.com/moldau/moldau/internal/format/wire"
+)
+
+// Offset is a committed offset.
+type Offset struct {
+	Offset      int64
+	LeaderEpoch int32 // -1 for unknown
+	Metadata    string
+	CommitMs    int64
+	ExpireMs    int64     // only old clients say when (OffsetCommit below version 5), else -1
+	TopicID     wire.UUID // zero for unknown
+	record      int64     // where in the log it is: of a plain and a transactional commit the later one counts
+}
+
+// offsetKey is what an offset is of, among all groups.
+type offsetKey struct {
+	group     *group
+	topic     string
+	partition int32
+}
+
+// change is an offset to set, or to remove.
+type change struct {
+	offsetKey
+	gone   bool
+	offset Offset
+}
+
+const (
+	// noOffset is answered where nothing is committed.
+	noOffset = -1
+	// groupIDNotFoundSince is the version of OffsetCommit that tells of missing groups (KIP-848).
+	groupIDNotFoundSince = 9
+	// tombstoneLimit bounds the tombstones of one batch, to stay well below max.message.bytes.
+	tombstoneLimit = 1_000
+)
+
+// CommitError answers an OffsetCommit request with one code for all partitions.
+func CommitError(req *wire.OffsetCommitRequest, code wire.Code) *wire.OffsetCommitResponse {
+	resp := &wire.OffsetCommitResponse{Topics: make([]wire.OffsetCommitResponseTopic, len(req.Topics))}
+	for i := range req.Topics {
+		t := &req.Topics[i]
+		out := &resp.Topics[i]
+		out.Name, out.TopicID = strings.Clone(t.Name), t.TopicID
+		out.Partitions = make([]wire.OffsetCommitResponsePartition, len(t.Partitions))
+		for k := range t.Partitions {
+			out.Partitions[k] = wire.OffsetCommitResponsePartition{PartitionIndex: t.Partitions[k].PartitionIndex, ErrorCode: code}
+		}
+	}
+	return resp
+}
+
+// CommitOffsets decides on an OffsetCommit request. The answer is to be sent when the write in fx, if any, is
+// settled. Topics must have their names; the caller has resolved topic ids and taken out what it refused.
+func (m *Machine) CommitOffsets(now Time, version int16, req *wire.OffsetCommitRequest, fx *Effects) *wire.OffsetCommitResponse {
+	g := m.groups[req.GroupID]
+	if g == nil {
+		switch {
+		case req.GenerationIDOrMemberEpoch < 0:
+			// An administrator, or a consumer that assigns itself: a simple group.
+			g = m.create(req.GroupID, now.Wall)
+		case version >= groupIDNotFoundSince:
+			return CommitError(req, wire.GroupIDNotFound)
+		default:
+			return CommitError(req, wire.IllegalGeneration)
+		}
+	}
+	if code := g.checkCommit(req); code != wire.None {
+		return CommitError(req, code)
+	}
+	if mb := g.members[req.MemberID]; mb != nil && (g.state == stateStable || g.state == statePreparing) {
+		m.heard(now, mb)
+	}
+	resp := CommitError(req, wire.None)
+	w := &write{kind: writeOffsets, group: g}
+	var records []Record
+	enc := encoder{}
+	for i := range req.Topics {
+		for k := range req.Topics[i].Partitions {
+			p := &req.Topics[i].Partitions[k]
+			if tooLong(p.CommittedMetadata, m.config.OffsetMetadataMaxBytes) {
+				resp.Topics[i].Partitions[k].ErrorCode = wire.OffsetMetadataTooLarge
+				continue
+			}
+			c := change{offsetKey: offsetKey{g, resp.Topics[i].Name, p.PartitionIndex}, offset: Offset{
+				Offset: p.CommittedOffset, LeaderEpoch: p.CommittedLeaderEpoch, CommitMs: now.Wall, ExpireMs: -1,
+				TopicID: req.Topics[i].TopicID,
+			}}
+			if p.CommittedMetadata != nil {
+				c.offset.Metadata = strings.Clone(*p.CommittedMetadata)
+			}
+			if req.RetentionTimeMs >= 0 {
+				c.offset.ExpireMs = now.Wall + req.RetentionTimeMs
+			}
+			w.changes = append(w.changes, c)
+			records = append(records, enc.offset(&c))
+		}
+	}
+	if len(records) > 0 {
+		m.submit(w, records, fx)
+	}
+	m.drop(g)
+	return resp
+}
+
+// checkCommit says whether the sender may commit offsets of the group.
+func (g *group) checkCommit(req *wire.OffsetCommitRequest) wire.Code {
+	if g.state == stateDead {
+		return wire.CoordinatorNotAvailable
+	}
+	if req.GenerationIDOrMemberEpoch < 0 && g.state == stateEmpty {
+		return wire.None
+	}
+	if req.GenerationIDOrMemberEpoch < 0 && req.MemberID == "" && req.GroupInstanceID == nil {
+		// Nobody may move the offsets under members.
+		return wire.UnknownMemberID
+	}
+	if code := g.check(req.MemberID, req.GroupInstanceID); code != wire.None {
+		return code
+	}
+	if req.GenerationIDOrMemberEpoch != g.generation {
+		return wire.IllegalGeneration
+	}
+	if g.state == stateCompleting {
+		// The member knows the new generation but has no assignment in it yet, so these are offsets of the old one.
+		return wire.RebalanceInProgress
+	}
+	return wire.None
+}
+
+// tooLong compares with a limit that Kafka counts in UTF-16 units.
+func tooLong(s *string, limit int32) bool {
+	if s == nil || len(*s) <= int(limit) {
+		return false
+	}
+	n := 0
+	for _, r := range *s {
+		n += utf16.RuneLen(r)
+	}
+	return n > int(limit)
+}
+
+// Unsettled says whether the group has writes under way. A fetch of stable offsets waits for them (KIP-447).
+func (m *Machine) Unsettled(groupID string) bool {
+	g := m.groups[groupID]
+	return g != nil && g.unsettled > 0
+}
+
+// FetchOffsets reads committed offsets: of the given topics, or of all if Topics is nil. With stable set, those
+// that a transaction is about to change are refused.
+func (m *Machine) FetchOffsets(req *wire.OffsetFetchRequestGroup, stable bool) wire.OffsetFetchResponseGroup {
+	resp := wire.OffsetFetchResponseGroup{GroupID: strings.Clone(req.GroupID)}
+	g := m.groups[req.GroupID]
+	if req.Topics == nil {
+		if g != nil {
+			resp.Topics = m.fetchAll(g, stable)
+		}
+		return resp
+	}
+	resp.Topics = make([]wire.OffsetFetchResponseTopics, len(req.Topics))
+	for i := range req.Topics {
+		t, out := &req.Topics[i], &resp.Topics[i]
+		out.Name, out.TopicID = strings.Clone(t.Name), t.TopicID
+		out.Partitions = make([]wire.OffsetFetchResponsePartitions, len(t.PartitionIndexes))
+		for k, partition := range t.PartitionIndexes {
+			out.Partitions[k] = m.fetchOne(g, out.Name, t.TopicID, partition, stable)
+		}
+	}
+	return resp
+}
+
+func (m *Machine) fetchAll(g *group, stable bool) []wire.OffsetFetchResponseTopics {
+	topics := make([]wire.OffsetFetchResponseTopics, 0, len(g.offsets))
+	for _, topic := range sortedKeys(g.offsets) {
+		out := wire.OffsetFetchResponseTopics{Name: topic}
+		for _, partition := range slices.Sorted(maps.Keys(g.offsets[topic])) {
+			out.Partitions = append(out.Partitions, m.fetchOne(g, topic, wire.UUID{}, partition, stable))
+		}
+		topics = append(topics, out)
+	}
+	return topics
+}
+
+func (m *Machine) fetchOne(g *group, topic string, id wire.UUID, partition int32, stable bool) wire.OffsetFetchResponsePartitions {
+	out := wire.OffsetFetchResponsePartitions{
+		PartitionIndex: partition, CommittedOffset: noOffset, CommittedLeaderEpoch: -1, Metadata: new(string),
+	}
+	if g == nil {
+		return out
+	}
+	if stable && m.pendingIn(g, topic, partition) {
+		out.ErrorCode = wire.UnstableOffsetCommit
+		return out
+	}
+	o, ok := g.offsets[topic][partition]
+	if !ok || !sameTopic(o.TopicID, id) {
+		return out
+	}
+	out.CommittedOffset, out.CommittedLeaderEpoch, out.Metadata = o.Offset, o.LeaderEpoch, &o.Metadata
+	return out
+}
+
+// sameTopic says whether two ids can be of the same topic; one that is not known can. A topic that was deleted
+// and made anew does not inherit offsets.
+func sameTopic(a, b wire.UUID) bool { return a == b || a.IsZero() || b.IsZero() }
+
+// pendingIn says whether an open transaction has an offset for the partition.
+func (m *Machine) pendingIn(g *group, topic string, partition int32) bool {
+	for producer := range g.open {
+		if _, ok := m.producers[producer][offsetKey{g, topic, partition}]; ok {
+			return true
+		}
+	}
+	return false
+}
+
+// known says whether there is an offset to delete: committed, on its way, or in a transaction.
+func (m *Machine) known(g *group, topic string, partition int32) bool {
+	if _, ok := g.offsets[topic][partition]; ok || m.pendingIn(g, topic, partition) {
+		return true
+	}
+	found := false
+	m.underway(g, func(c *change) { found = found || c.topic == topic && c.partition == partition })
+	return found
+}
+
+// underway calls f for every offset commit of the group that is not settled.
+func (m *Machine) underway(g *group, f func(*change)) {
+	if g.unsettled == 0 {
+		return
+	}
+	for _, w := range m.inflight {
+		if w.kind != writeOffsets || w.group != g {
+			continue
+		}
+		for i := range w.changes {
+			f(&w.changes[i])
+		}
+	}
+}
+
+// allKnown lists all offsets of the group that known would find, in order.
+func (m *Machine) allKnown(g *group) []offsetKey {
+	keys := map[offsetKey]bool{}
+	for topic, partitions := range g.offsets {
+		for partition := range partitions {
+			keys[offsetKey{g, topic, partition}] = true
+		}
+	}
+	for producer := range g.open {
+		for k := range m.producers[producer] {
+			if k.group == g {
+				keys[k] = true
+			}
+		}
+	}
+	m.underway(g, func(c *change) { keys[c.offsetKey] = true })
+	return slices.SortedFunc(maps.Keys(keys), func(a, b offsetKey) int {
+		if c := strings.Compare(a.topic, b.topic); c != 0 {
+			return c
+		}
+		return int(a.partition) - int(b.partition)
+	})
+}
+
+// DeleteOffsets decides on an OffsetDelete request (KIP-496). The answer is to be sent when the writes in fx, if
+// any, are settled.
+func (m *Machine) DeleteOffsets(req *wire.OffsetDeleteRequest, fx *Effects) *wire.OffsetDeleteResponse {
+	g := m.groups[req.GroupID]
+	if g == nil || g.state == stateDead {
+		return &wire.OffsetDeleteResponse{ErrorCode: wire.GroupIDNotFound}
+	}
+	if g.state != stateEmpty && !g.usesConsumerProtocol() {
+		return &wire.OffsetDeleteResponse{ErrorCode: wire.NonEmptyGroup}
+	}
+	resp := &wire.OffsetDeleteResponse{Topics: make([]wire.OffsetDeleteResponseTopic, len(req.Topics))}
+	ts := m.tombstones(fx)
+	for i := range req.Topics {
+		t, out := &req.Topics[i], &resp.Topics[i]
+		out.Name = strings.Clone(t.Name)
+		out.Partitions = make([]wire.OffsetDeleteResponsePartition, len(t.Partitions))
+		subscribed := g.subscribed(t.Name)
+		for k := range t.Partitions {
+			partition := t.Partitions[k].PartitionIndex
+			out.Partitions[k].PartitionIndex = partition
+			switch {
+			case subscribed:
+				out.Partitions[k].ErrorCode = wire.GroupSubscribedToTopic
+			case m.known(g, t.Name, partition):
+				ts.offset(offsetKey{g, out.Name, partition})
+			}
+		}
+	}
+	ts.flush()
+	return resp
+}
+
+// DeleteGroups decides on a DeleteGroups request for groups of this partition. The answer is to be sent when the
+// writes in fx, if any, are settled.
+func (m *Machine) DeleteGroups(ids []string, fx *Effects) []wire.DeleteGroupsResponseDeletableGroupResult {
+	results := make([]wire.DeleteGroupsResponseDeletableGroupResult, len(ids))
+	ts := m.tombstones(fx)
+	for i, id := range ids {
+		g := m.groups[id]
+		results[i].GroupID = strings.Clone(id)
+		switch {
+		case g == nil || g.state == stateDead:
+			results[i].ErrorCode = wire.GroupIDNotFound
+		case g.state != stateEmpty:
+			results[i].ErrorCode = wire.NonEmptyGroup
+		default:
+			for _, k := range m.allKnown(g) {
+				ts.offset(k)
+			}
+			ts.group(g)
+		}
+	}
+	ts.flush()
+	return results
+}
+
+// DeleteTopic removes the offsets of a topic that was deleted. An offset of another topic of the same name, as its
+// id tells, stays.
+func (m *Machine) DeleteTopic(topic string, id wire.UUID, fx *Effects) {
+	ts := m.tombstones(fx)
+	for _, groupID := range sortedKeys(m.groups) {
+		g := m.groups[groupID]
+		if g.state == stateDead {
+			continue
+		}
+		for _, k := range m.allKnown(g) {
+			o, committed := g.offsets[k.topic][k.partition]
+			if k.topic == topic && (!committed || sameTopic(o.TopicID, id)) {
+				ts.offset(k)
+			}
+		}
+	}
+	ts.flush()
+}
+
+// expireOffsets removes offsets that are past their retention (KIP-211), and empty groups that have none left.
+func (m *Machine) expireOffsets(now Time, fx *Effects) {
+	ts := m.tombstones(fx)
+	for _, id := range sortedKeys(m.groups) {
+		g := m.groups[id]
+		// What is on its way now can wait for the next check.
+		if g.state == stateDead || g.unsettled > 0 || !g.mayExpire() {
+			continue
+		}
+		left := false
+		for _, k := range m.allKnown(g) {
+			o, committed := g.offsets[k.topic][k.partition]
+			if committed && !g.subscribed(k.topic) && !m.pendingIn(g, k.topic, k.partition) &&
+				g.expired(&o, now.Wall, m.config.OffsetsRetentionMs) {
+				ts.offset(k)
+			} else {
+				left = true
+			}
+		}
+		if !left && g.state == stateEmpty && len(g.pending) == 0 && len(g.open) == 0 {
+			ts.group(g)
+		}
+	}
+	ts.flush()
+}
+
+// mayExpire says whether offsets of the group can expire in its present state: never while it rebalances, when
+// nobody knows what its members read.
+func (g *group) mayExpire() bool {
+	return g.protocolType == "" || g.state == stateEmpty ||
+		g.usesConsumerProtocol() && g.aware && g.state == stateStable
+}
+
+// expired says whether the offset's time is over. Retention begins when the last member left, or with the commit
+// where members have no say in it.
+func (g *group) expired(o *Offset, wall, retentionMs int64) bool {
+	if o.ExpireMs >= 0 {
+		return wall >= o.ExpireMs
+	}
+	base := o.CommitMs
+	if g.protocolType != "" && g.state == stateEmpty && g.since >= 0 {
+		base = g.since
+	}
+	return wall-base >= retentionMs
+}
+
+// tombstones collects removals into writes of a bounded size. Those of a group's offsets stand before its own.
+type tombstones struct {
+	machine *Machine
+	fx      *Effects
+	write   *write
+	records []Record
+	enc     encoder
+}
+
+func (m *Machine) tombstones(fx *Effects) *tombstones {
+	return &tombstones{machine: m, fx: fx, write: &write{kind: writeTombstones}}
+}
+
+func (ts *tombstones) offset(k offsetKey) {
+	ts.add(ts.enc.offset(&change{offsetKey: k, gone: true}))
+	ts.write.changes = append(ts.write.changes, change{offsetKey: k, gone: true})
+}
+
+// group removes the group itself. Until that is settled it answers as a group that is about to move.
+func (ts *tombstones) group(g *group) {
+	ts.add(ts.enc.groupTombstone(g.id))
+	g.transition(stateDead, g.since)
+	ts.write.dead = append(ts.write.dead, g)
+}
+
+func (ts *tombstones) add(r Record) {
+	if len(ts.records) >= tombstoneLimit {
+		ts.flush()
+	}
+	ts.records = append(ts.records, r)
+}
+
+func (ts *tombstones) flush() {
+	if len(ts.records) == 0 {
+		return
+	}
+	ts.machine.submit(ts.write, ts.records, ts.fx)
+	ts.write, ts.records = &write{kind: writeTombstones}, nil
+}
+
+// settleTombstones removes what was to go, or brings its groups back to life.
+func (m *Machine) settleTombstones(w *write, base int64, code wire.Code) {
+	if code != wire.None {
+		for _, g := range w.dead {
+			g.state = stateEmpty
+		}
+		return
+	}
+	m.applyChanges(w.changes, base)
+	for _, g := range w.dead {
+		m.applyGroupTombstone(g)
+	}
+}
