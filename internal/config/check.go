@@ -40,10 +40,11 @@ func (d *Def) bare(format string, args ...any) error {
 // Check tells whether value has the key's type and keeps its rule. Space
 // around it does not count, as in Kafka.
 func (d *Def) Check(value string) error {
+	written := value
 	value = strings.TrimSpace(value)
-	number, err := d.parseNumber(value)
-	if err != nil {
-		return err
+	number, reason := d.parseNumber(value)
+	if reason != "" {
+		return d.invalid(written, "%s", reason)
 	}
 	switch d.Rule.Kind {
 	case RuleRange:
@@ -75,29 +76,39 @@ func (d *Def) Check(value string) error {
 	return nil
 }
 
-// parseNumber checks the type. The number is exact below 2^53, far beyond any bound in a rule.
-func (d *Def) parseNumber(value string) (float64, error) {
+// parseNumber checks the type and says what is wrong with it. The number is
+// exact below 2^53, far beyond any bound in a rule.
+func (d *Def) parseNumber(value string) (number float64, reason string) {
+	var err error
 	switch d.Type {
 	case TypeBoolean:
-		if _, err := ParseBool(value); err != nil {
-			return 0, d.invalid(value, "Expected value to be either true or false")
+		if _, err = ParseBool(value); err != nil {
+			return 0, "Expected value to be either true or false"
 		}
 	case TypeInt, TypeShort, TypeLong:
-		bits := map[Type]int{TypeShort: 16, TypeInt: 32, TypeLong: 64}[d.Type]
-		n, err := strconv.ParseInt(value, 10, bits)
-		if err != nil {
-			return 0, d.invalid(value, "Not a number of type %s", d.Type)
-		}
-		return float64(n), nil
+		var n int64
+		n, err = strconv.ParseInt(value, 10, d.bits())
+		number = float64(n)
 	case TypeDouble:
-		x, err := parseDouble(value)
-		if err != nil {
-			return 0, d.invalid(value, "Not a number of type %s", d.Type)
-		}
-		return x, nil
+		number, err = parseDouble(value)
 	case TypeUnknown, TypeString, TypeList, TypeClass, TypePassword:
 	}
-	return 0, nil
+	if err != nil {
+		return 0, "Not a number of type " + d.Type.String()
+	}
+	return number, ""
+}
+
+// bits is how many bits a whole number of the key's type has.
+func (d *Def) bits() int {
+	switch d.Type {
+	case TypeShort:
+		return 16
+	case TypeInt:
+		return 32
+	default:
+		return 64
+	}
 }
 
 var errNotBoolean = errors.New("neither true nor false")
@@ -127,8 +138,14 @@ func parseDouble(value string) (float64, error) {
 }
 
 func (d *Def) checkRange(value string, number float64) error {
-	if math.IsNaN(number) {
+	switch {
+	case math.IsNaN(number):
+		// Differs from Kafka: it lets NaN pass every range.
 		return d.invalid(value, "Value must be a number")
+	case d.Type == TypeDouble:
+		value = javaDouble(number)
+	default:
+		value = strings.TrimPrefix(value, "+")
 	}
 	if number < d.Rule.Min {
 		return d.invalid(value, "Value must be at least %s", plain(d.Rule.Min))
@@ -137,6 +154,28 @@ func (d *Def) checkRange(value string, number float64) error {
 		return d.invalid(value, "Value must be no more than %s", plain(d.Rule.Max))
 	}
 	return nil
+}
+
+// javaDouble is x as Java writes it: with a point always, and with an exponent outside 0.001 to 10,000,000.
+func javaDouble(x float64) string {
+	if a := math.Abs(x); a != 0 && (a < 1e-3 || a >= 1e7) {
+		text := strings.Replace(strconv.FormatFloat(x, 'E', -1, 64), "E+", "E", 1)
+		mantissa, exponent, _ := strings.Cut(text, "E")
+		if !strings.Contains(mantissa, ".") {
+			mantissa += ".0"
+		}
+		sign := strings.HasPrefix(exponent, "-")
+		exponent = strings.TrimLeft(exponent, "-0")
+		if sign {
+			exponent = "-" + exponent
+		}
+		return mantissa + "E" + exponent
+	}
+	text := plain(x)
+	if !strings.Contains(text, ".") {
+		text += ".0"
+	}
+	return text
 }
 
 func plain(x float64) string { return strconv.FormatFloat(x, 'f', -1, 64) }
@@ -167,14 +206,11 @@ func (d *Def) checkList(value string) error {
 		}
 		return d.bare("Configuration '%s' must not be empty. Valid values include: %s", d.Name, valid)
 	}
-	if contains(list, "") {
-		return d.bare("Configuration '%s' values must not be empty.", d.Name)
-	}
-	if len(d.Rule.Values) == 0 {
-		return nil
-	}
 	for _, v := range list {
-		if !contains(d.Rule.Values, v) {
+		switch {
+		case v == "":
+			return d.bare("Configuration '%s' values must not be empty.", d.Name)
+		case len(d.Rule.Values) > 0 && !contains(d.Rule.Values, v):
 			return d.invalid(v, "String must be one of: %s", strings.Join(d.Rule.Values, ", "))
 		}
 	}

@@ -77,7 +77,7 @@ func splitAddress(address string) (host string, port uint16, ok bool) {
 	case strings.ContainsAny(host, "[]"):
 		return "", 0, false
 	}
-	if strings.ContainsAny(host, " \t/") {
+	if strings.Trim(strings.ToLower(host), "abcdefghijklmnopqrstuvwxyz0123456789-._%:") != "" {
 		return "", 0, false
 	}
 	n, err := strconv.ParseUint(text, 10, 16)

@@ -115,7 +115,8 @@ func removedNotice(key string) string {
 		return "was removed in Kafka 4.0: set log.message.timestamp.before.max.ms and log.message.timestamp.after.max.ms"
 	case "auto.include.jmx.reporter", "control.plane.listener.name", "controlled.shutdown.max.retries", "controlled.shutdown.retry.backoff.ms",
 		"offsets.commit.required.acks", "reserved.broker.max.id", "broker.id.generation.enable", "delegation.token.master.key",
-		"group.coordinator.new.enable":
+		"group.coordinator.new.enable",
+		"leader.imbalance.per.broker.percentage":
 		return "was removed in Kafka 4.0"
 	}
 	if strings.HasPrefix(key, "zookeeper.") || strings.HasPrefix(key, "password.encoder.") {

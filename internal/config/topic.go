@@ -146,9 +146,15 @@ func resolveThrough(d *Def, b *BrokerConfig, overrides Values) (string, bool) {
 		return value, true
 	}
 	for _, s := range d.Synonyms {
-		if value, ok := b.effective[s.Name]; ok {
-			return convert(value, s.Factor), true
+		value, ok := b.effective[s.Name]
+		if !ok {
+			continue
 		}
+		if base, _ := LookupBroker(s.Name); base.Type == TypeList && d.Type != TypeList {
+			// streams.assignor.name takes the first of group.streams.assignors.
+			value, _, _ = strings.Cut(value, ",")
+		}
+		return convert(value, s.Factor), true
 	}
 	return d.DefaultValue()
 }
