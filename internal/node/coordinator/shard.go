@@ -1,0 +1,385 @@
+package coordinator
+
+import (
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/moldau/moldau/internal/clock"
+	"github.com/moldau/moldau/internal/format/compress"
+	"github.com/moldau/moldau/internal/format/record"
+	"github.com/moldau/moldau/internal/format/wire"
+	"github.com/moldau/moldau/internal/machine/group"
+)
+
+// Log is one partition of an internal topic that this broker leads.
+type Log interface {
+	// Append adds one batch, which belongs to the log until done is called: once, with the offset of the first
+	// record when all of it is committed, or with the reason why it is not. Errors are or wrap a wire.Code. done may
+	// be called from within Append.
+	Append(batch []byte, done func(baseOffset int64, err error))
+	// Read gives committed batches, whole, from the one that holds offset from: into buf if they fit, and at least
+	// one, however large. next is the offset to go on from; it equals from when there is nothing to read yet.
+	Read(from int64, buf []byte) (batches []byte, next int64, err error)
+	// Start is the first offset.
+	Start() int64
+	// HighWatermark is the offset behind the last committed record.
+	HighWatermark() int64
+	// End is the offset behind the last record, committed or not. What a former leader has left behind the high
+	// watermark gets committed later, so a new coordinator must know of it before it serves.
+	End() int64
+}
+
+// machine is what a shard runs. All methods are called under the shard's lock, except replay and endTransaction,
+// which are called before the machine is shared.
+type machine interface {
+	replay(e *group.Entry) (known bool, err error)
+	endTransaction(producerID int64, commit bool)
+	loaded(t *turn)
+	expire(t *turn)
+	next() (mono int64, ok bool)
+	settle(t *turn, id group.WriteID, base int64, code wire.Code)
+	unload(t *turn, code wire.Code)
+}
+
+// turn is what happens during one hold of the shard's lock: what to append, and what to call when it is released.
+type turn struct {
+	now    group.Time
+	writes []group.Write
+	calls  []func()
+}
+
+// status is where a shard is in its life.
+type status uint8
+
+const (
+	resigned status = iota
+	loading
+	active
+	failed // the partition could not be loaded
+)
+
+// pending is a write under way, or something that waits for all writes before it.
+type pending struct {
+	id       group.WriteID // 0 if nothing is written
+	settled  bool
+	base     int64
+	code     wire.Code
+	deadline int64 // Mono when who waits is told that it takes too long
+	waiter   *waiter
+}
+
+// waiter is a request that waits for one or more pendings.
+type waiter struct {
+	left int
+	code wire.Code
+	then func(t *turn, code wire.Code) // nil once called; runs under the lock
+}
+
+func (w *waiter) settle(t *turn, code wire.Code) {
+	if w.code == wire.None {
+		w.code = code
+	}
+	if w.left--; w.left <= 0 && w.then != nil {
+		then := w.then
+		w.then = nil
+		then(t, w.code)
+	}
+}
+
+// outgoing is a batch on its way to the log.
+type outgoing struct {
+	log   Log
+	batch []byte
+	of    *pending
+}
+
+// options are what all shards of a coordinator have in common.
+type options struct {
+	world    clock.World
+	logger   *slog.Logger
+	topic    string
+	codec    compress.Codec
+	commitMs int64 // how long a request waits for its writes
+}
+
+// shard is one partition with its machine.
+type shard[M machine] struct {
+	opts      *options
+	partition int32
+	create    func() M
+
+	// mu guards all below. It is a leaf: nothing is called under it but the machine and the world's AfterFunc.
+	mu       sync.Mutex
+	status   status
+	epoch    int32
+	term     uint64 // counts elections and resignations, to know late callbacks
+	log      Log
+	machine  M
+	pendings []*pending // in the order decided
+	outbox   []outgoing
+	sending  bool
+	timer    clock.Timer
+	armed    int64 // Mono the timer is set to, 0 for none
+}
+
+func newShard[M machine](opts *options, partition int32, create func() M) *shard[M] {
+	return &shard[M]{opts: opts, partition: partition, create: create, epoch: -1}
+}
+
+// begin starts a turn; the caller holds the lock.
+func (s *shard[M]) begin() *turn {
+	return &turn{now: group.Time{Wall: clock.Millis(s.opts.world.Now()), Mono: s.opts.world.Mono().Milliseconds()}}
+}
+
+// end does what the turn has brought and releases the lock.
+func (s *shard[M]) end(t *turn) {
+	s.enqueue(t, nil)
+	s.arm(t.now.Mono)
+	s.mu.Unlock()
+	s.flush()
+	for _, call := range t.calls {
+		call()
+	}
+}
+
+// do runs op on the machine. If op returns then, that runs, under the lock, when all that op has written is
+// settled. refused is called instead if the shard does not serve.
+func (s *shard[M]) do(op func(m M, t *turn) (then func(*turn, wire.Code)), refused func(wire.Code)) {
+	s.mu.Lock()
+	if code := s.refusal(); code != wire.None {
+		s.mu.Unlock()
+		refused(code)
+		return
+	}
+	t := s.begin()
+	then := op(s.machine, t)
+	switch {
+	case then == nil:
+	case len(t.writes) == 0:
+		then(t, wire.None)
+	default:
+		s.enqueue(t, &waiter{then: then})
+	}
+	s.end(t)
+}
+
+// after runs then, under the lock, when all writes so far are settled.
+func (s *shard[M]) after(then func(m M, t *turn, code wire.Code), refused func(wire.Code)) {
+	s.mu.Lock()
+	if code := s.refusal(); code != wire.None {
+		s.mu.Unlock()
+		refused(code)
+		return
+	}
+	t := s.begin()
+	m := s.machine
+	w := &waiter{left: 1, then: func(t *turn, code wire.Code) { then(m, t, code) }}
+	s.pendings = append(s.pendings, &pending{settled: true, deadline: t.now.Mono + s.opts.commitMs, waiter: w})
+	s.settleHead(t)
+	s.end(t)
+}
+
+func (s *shard[M]) refusal() wire.Code {
+	switch s.status {
+	case active:
+		return wire.None
+	case loading:
+		return wire.CoordinatorLoadInProgress
+	default:
+		return wire.NotCoordinator
+	}
+}
+
+// enqueue turns the turn's writes into batches for the log.
+func (s *shard[M]) enqueue(t *turn, w *waiter) {
+	for i := range t.writes {
+		p := &pending{id: t.writes[i].ID, deadline: t.now.Mono + s.opts.commitMs, waiter: w}
+		if w != nil {
+			w.left++
+		}
+		s.pendings = append(s.pendings, p)
+		b := record.NewBuilder(nil, record.Options{Codec: s.opts.codec, Level: compress.DefaultLevel})
+		for _, r := range t.writes[i].Records {
+			b.Append(t.now.Wall, r.Key, r.Value)
+		}
+		batch, err := b.Finish()
+		if err != nil {
+			p.settled, p.code = true, wire.MessageTooLarge
+			continue
+		}
+		s.outbox = append(s.outbox, outgoing{s.log, batch, p})
+	}
+	t.writes = t.writes[:0]
+	s.settleHead(t)
+}
+
+// flush hands batches to the log, one caller at a time so that they keep their order.
+func (s *shard[M]) flush() {
+	s.mu.Lock()
+	if s.sending {
+		s.mu.Unlock()
+		return
+	}
+	s.sending = true
+	for len(s.outbox) > 0 {
+		o := s.outbox[0]
+		s.outbox[0] = outgoing{}
+		s.outbox = s.outbox[1:]
+		term := s.term
+		s.mu.Unlock()
+		o.log.Append(o.batch, func(base int64, err error) { s.appended(term, o.of, base, err) })
+		s.mu.Lock()
+	}
+	s.outbox, s.sending = nil, false
+	s.mu.Unlock()
+}
+
+// appended takes the outcome of an append.
+func (s *shard[M]) appended(term uint64, p *pending, base int64, err error) {
+	s.mu.Lock()
+	if s.term != term {
+		s.mu.Unlock()
+		return // leadership has ended meanwhile, and whoever waited was told so
+	}
+	p.settled, p.base, p.code = true, base, codeOf(err)
+	t := s.begin()
+	if err != nil {
+		t.calls = append(t.calls, func() {
+			s.opts.logger.Warn("append to internal topic failed", "topic", s.opts.topic, "partition", s.partition, "error", err)
+		})
+	}
+	s.settleHead(t)
+	s.end(t)
+}
+
+// settleHead settles pendings from the oldest on, as far as their outcomes are known.
+func (s *shard[M]) settleHead(t *turn) {
+	for len(s.pendings) > 0 && s.pendings[0].settled {
+		p := s.pendings[0]
+		s.pendings[0] = nil
+		s.pendings = s.pendings[1:]
+		code := group.AppendCode(p.code)
+		if p.id != 0 {
+			s.machine.settle(t, p.id, p.base, code)
+		}
+		if p.waiter != nil {
+			p.waiter.settle(t, code)
+		}
+		if len(t.writes) > 0 {
+			s.enqueue(t, nil)
+		}
+	}
+}
+
+// codeOf is the code of an error of the log.
+func codeOf(err error) wire.Code {
+	if err == nil {
+		return wire.None
+	}
+	var code wire.Code
+	if errors.As(err, &code) {
+		return code
+	}
+	return wire.KafkaStorageError
+}
+
+// arm sets the shard's timer to the next thing to do, unless it comes early enough as it is.
+func (s *shard[M]) arm(now int64) {
+	if s.status != active {
+		return
+	}
+	at, ok := s.machine.next()
+	if p := s.impatient(); p != nil && (!ok || p.deadline < at) {
+		at, ok = p.deadline, true
+	}
+	if !ok || s.armed != 0 && s.armed <= at {
+		return
+	}
+	s.armed = max(at, 1)
+	d := time.Duration(max(at-now, 0)) * time.Millisecond
+	if s.timer != nil {
+		s.timer.Reset(d)
+		return
+	}
+	term := s.term
+	s.timer = s.opts.world.AfterFunc(d, func() { s.wake(term) })
+}
+
+// impatient is the oldest pending with somebody who waits.
+func (s *shard[M]) impatient() *pending {
+	for _, p := range s.pendings {
+		if p.waiter != nil && p.waiter.then != nil {
+			return p
+		}
+	}
+	return nil
+}
+
+// wake does what is due.
+func (s *shard[M]) wake(term uint64) {
+	s.mu.Lock()
+	if s.term != term || s.status != active {
+		s.mu.Unlock()
+		return
+	}
+	s.armed = 0
+	t := s.begin()
+	s.machine.expire(t)
+	for p := s.impatient(); p != nil && p.deadline <= t.now.Mono; p = s.impatient() {
+		// The write may still succeed; the client finds out when it asks again.
+		w := p.waiter
+		w.left = 0
+		w.settle(t, group.AppendCode(wire.RequestTimedOut))
+	}
+	s.end(t)
+}
+
+// elect makes the broker the leader of the partition: it loads, unless it was the leader before, in a lower epoch.
+// An epoch that is not newer says nothing new.
+func (s *shard[M]) elect(epoch int32, log Log) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if epoch <= s.epoch {
+		return
+	}
+	s.epoch, s.log = epoch, log
+	if s.status == active || s.status == loading {
+		return
+	}
+	s.status = loading
+	s.term++
+	l := &loader[M]{shard: s, term: s.term, log: log, machine: s.create(), from: log.Start(), end: log.End()}
+	s.opts.world.Go("load "+s.opts.topic, l.run)
+}
+
+// resign ends leadership. Who waits is told to look for the new coordinator.
+func (s *shard[M]) resign() {
+	s.mu.Lock()
+	was, t := s.status, s.begin()
+	s.status, s.log, s.outbox, s.armed = resigned, nil, nil, 0
+	s.term++
+	if s.timer != nil {
+		s.timer.Stop()
+		s.timer = nil
+	}
+	if was == active {
+		pendings := s.pendings
+		s.pendings = nil
+		for _, p := range pendings {
+			if p.waiter != nil {
+				p.waiter.left = 0
+				p.waiter.settle(t, wire.NotCoordinator)
+			}
+		}
+		s.machine.unload(t, wire.NotCoordinator)
+		var none M
+		s.machine = none
+	}
+	t.writes = nil
+	s.mu.Unlock()
+	for _, call := range t.calls {
+		call()
+	}
+}
