@@ -1,0 +1,468 @@
+package edge
+
+import (
+	"errors"
+	"io"
+	"net"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/moldau/moldau/internal/format/wire"
+	"github.com/moldau/moldau/internal/invariant"
+)
+
+const (
+	// maxPending bounds the requests of one connection that are read and whose
+	// answers are not yet sent; reading stops there.
+	maxPending = 256
+	// maxPendingBytes bounds their frames; a single larger one is read alone.
+	maxPendingBytes = 64 << 20
+)
+
+// Anonymous is the principal of a peer that did not authenticate.
+const Anonymous = "User:ANONYMOUS"
+
+// Conn is one connection of a client.
+type Conn struct {
+	id       uint64
+	listener string
+	handler  Handler
+	pools    *pools
+	server   *Server               // nil for a connection without a socket
+	socket   net.Conn              // nil for a connection without a socket
+	raw      syscall.RawConn       // nil when the socket is not plain TCP
+	readable func(fd uintptr) bool // c.readSome, bound once
+
+	in reader // belongs to the connection's goroutine
+
+	frameLimit atomic.Int32
+	lastTick   atomic.Uint32 // when the peer last showed life, in the server's ticks
+	wroteTick  atomic.Uint32 // when a write last made progress
+	held       atomic.Int64  // bytes of the budget that the unfinished frame holds
+	queued     atomic.Bool   // it waits for the budget
+	broken     atomic.Bool   // no more bytes are sent or read; the goroutine is about to end
+
+	// identity guards who the peer is.
+	identity struct {
+		sync.Mutex
+		principal, software, softwareVersion string
+	}
+
+	// mu guards what follows. Nothing is called and no other lock is taken under it.
+	mu   sync.Mutex
+	cond sync.Cond
+	// head to tail are the requests whose answers are not yet being written, in
+	// the order they came; next is the first that the handler has not got.
+	head, tail, next *Request
+	pending          int  // requests read and not yet answered on the wire
+	pendingBytes     int  // their frames
+	inHand           int  // with the handler, not yet answered
+	inHandOther      int  // of these, those that are not Produce
+	active           bool // the connection's goroutine runs and will look at the queue before it waits
+	asleep           bool // it waits on cond
+	kicked           bool // its read was interrupted by a deadline in the past
+	writing          bool // somebody owns the writing side
+	draining         bool // no more requests are read
+	granted          bool // the budget gave what reader.want asked for
+	dead             bool // the queue is given up; late answers are dropped
+	cause            error
+	wanted           int // bytes asked of the budget; guarded by its lock, not by mu
+}
+
+// ID is unique among the server's connections.
+func (c *Conn) ID() uint64 { return c.id }
+
+// Listener is the name of the listener that accepted the connection.
+func (c *Conn) Listener() string { return c.listener }
+
+// RemoteAddr is the peer's address.
+func (c *Conn) RemoteAddr() net.Addr {
+	if c.socket == nil {
+		return directAddr{}
+	}
+	return c.socket.RemoteAddr()
+}
+
+// LocalAddr is our own address.
+func (c *Conn) LocalAddr() net.Addr {
+	if c.socket == nil {
+		return directAddr{}
+	}
+	return c.socket.LocalAddr()
+}
+
+// Principal is who the peer is known as.
+func (c *Conn) Principal() string {
+	c.identity.Lock()
+	defer c.identity.Unlock()
+	return c.identity.principal
+}
+
+// SetPrincipal records who the peer proved to be.
+func (c *Conn) SetPrincipal(p string) {
+	c.identity.Lock()
+	defer c.identity.Unlock()
+	c.identity.principal = p
+}
+
+// SetClientSoftware records what the client says it is (ApiVersions, KIP-511).
+func (c *Conn) SetClientSoftware(name, version string) {
+	c.identity.Lock()
+	defer c.identity.Unlock()
+	c.identity.software, c.identity.softwareVersion = name, version
+}
+
+// ClientSoftware is what SetClientSoftware was given, empty before.
+func (c *Conn) ClientSoftware() (name, version string) {
+	c.identity.Lock()
+	defer c.identity.Unlock()
+	return c.identity.software, c.identity.softwareVersion
+}
+
+// SetFrameLimit bounds the frames that follow, in bytes: a small bound before a
+// peer has authenticated. It is never above the server's own.
+func (c *Conn) SetFrameLimit(n int32) {
+	if c.server != nil {
+		n = min(n, c.server.frameLimit)
+	}
+	c.frameLimit.Store(n)
+}
+
+// Closed reports that the connection is lost.
+func (c *Conn) Closed() bool { return c.broken.Load() }
+
+// errDrained ends a connection that has nothing more to do at shutdown.
+var errDrained = errors.New("the server stops")
+
+// run is the connection's goroutine.
+func (c *Conn) run() {
+	for {
+		if err := c.parse(); err != nil {
+			c.kill(err)
+			break
+		}
+		if !c.settle() {
+			break
+		}
+		if c.in.whole || c.in.granted {
+			continue
+		}
+		err := c.fill()
+		if !c.activate(err) {
+			break
+		}
+	}
+	c.finish()
+}
+
+// enqueue adds a request that was read and serves it at once if it may be.
+func (c *Conn) enqueue(q *Request) {
+	c.mu.Lock()
+	if c.tail == nil {
+		c.head = q
+	} else {
+		c.tail.next = q
+	}
+	c.tail = q
+	c.pending++
+	c.pendingBytes += q.charge
+	now := c.next == nil && c.mayServe(q)
+	if now {
+		c.markServed(q)
+	} else if c.next == nil {
+		c.next = q
+	}
+	c.mu.Unlock()
+	if now {
+		c.handler.Serve(q)
+	}
+}
+
+// mayServe is the rule that keeps effects in order, as Kafka does by muting the
+// channel: a request is handed over when all before it are answered. Produce
+// requests may follow Produce requests: their order is that of Serve.
+func (c *Conn) mayServe(q *Request) bool {
+	return c.inHand == 0 || q.Key == wire.KeyProduce && c.inHandOther == 0
+}
+
+func (c *Conn) markServed(q *Request) {
+	q.outcome = served
+	c.inHand++
+	if q.Key != wire.KeyProduce {
+		c.inHandOther++
+	}
+}
+
+// serveNext hands the oldest waiting request to the handler, if its turn has come.
+func (c *Conn) serveNext() bool {
+	c.mu.Lock()
+	q := c.next
+	if q == nil || !c.mayServe(q) || c.broken.Load() {
+		c.mu.Unlock()
+		return false
+	}
+	c.next = q.next
+	c.markServed(q)
+	c.mu.Unlock()
+	c.handler.Serve(q)
+	return true
+}
+
+// settle brings the queue to rest before the goroutine waits for the peer:
+// serves what may be served, sends what is ready, and waits while a bound is
+// reached. It reports false when the connection is to end.
+func (c *Conn) settle() bool {
+	for {
+		for c.serveNext() {
+		}
+		if c.startWriting() {
+			c.write(true)
+			continue
+		}
+		c.mu.Lock()
+		switch {
+		case c.broken.Load() || c.draining && c.pending == 0:
+			c.mu.Unlock()
+			return false
+		case c.next != nil && c.mayServe(c.next), c.ready() && !c.writing:
+			c.mu.Unlock()
+			continue
+		case c.mustWait():
+			c.active, c.asleep = false, true
+			c.cond.Wait()
+			c.active, c.asleep = true, false
+			c.mu.Unlock()
+			continue
+		}
+		c.in.granted, c.granted = c.granted, false
+		// Unless there is more to parse, completions write by themselves from
+		// here on, and kick the read.
+		c.active = c.in.whole || c.in.granted
+		c.mu.Unlock()
+		return true
+	}
+}
+
+// mustWait says that nothing more may be read for now.
+func (c *Conn) mustWait() bool {
+	return c.draining || c.full() || c.in.want > 0 && !c.granted
+}
+
+func (c *Conn) full() bool { return c.pending >= maxPending || c.pendingBytes >= maxPendingBytes }
+
+// ready says that the oldest request is answered.
+func (c *Conn) ready() bool { return c.head != nil && c.head.outcome > served }
+
+// activate ends a read. It reports false when the connection is to end.
+func (c *Conn) activate(err error) bool {
+	c.mu.Lock()
+	c.active = true
+	kicked := c.kicked
+	c.kicked = false
+	if kicked {
+		c.socket.SetReadDeadline(time.Time{}) //nolint:errcheck // fails only on a closed socket, which the next read sees
+	}
+	c.mu.Unlock()
+	switch {
+	case err == nil, kicked && errors.Is(err, errTimeout):
+		return true
+	default:
+		c.kill(err)
+		return false
+	}
+}
+
+// wake makes the connection's goroutine look at the queue. mu is held.
+func (c *Conn) wake() {
+	switch {
+	case c.asleep:
+		c.cond.Signal()
+	case !c.active && !c.kicked && c.socket != nil:
+		c.kicked = true
+		c.socket.SetReadDeadline(longAgo) //nolint:errcheck // fails only on a closed socket, which wakes the read anyway
+	}
+}
+
+// longAgo as a deadline interrupts a read. It is any time in the past.
+var longAgo = time.Unix(1, 0)
+
+// grant is called by the budget: the bytes asked for are charged.
+func (c *Conn) grant() {
+	c.mu.Lock()
+	c.granted = true
+	c.wake()
+	c.mu.Unlock()
+}
+
+// answer takes an answered request back from the handler. If it is the oldest,
+// and nobody else is at it, the caller sends it.
+func (c *Conn) answer(q *Request, as outcome) {
+	charge := q.charge
+	q.Release()
+	c.mu.Lock()
+	invariant.Check(q.outcome == served, "API key %d answered twice, or before Serve (state %d)", q.Key, q.outcome)
+	q.outcome, q.cancel = as, nil
+	c.inHand--
+	if q.Key != wire.KeyProduce {
+		c.inHandOther--
+	}
+	c.pendingBytes -= charge
+	if c.dead {
+		c.mu.Unlock()
+		q.recycle()
+		return
+	}
+	if c.server == nil {
+		c.mu.Unlock()
+		c.pump()
+		return
+	}
+	if c.active {
+		c.mu.Unlock()
+		return
+	}
+	mine := c.ready() && !c.writing
+	if mine {
+		c.writing = true
+	}
+	if c.asleep || c.next != nil && c.mayServe(c.next) {
+		c.wake()
+	}
+	c.mu.Unlock()
+	if mine {
+		c.write(false)
+	}
+}
+
+// startWriting takes the writing side if there is something to send.
+func (c *Conn) startWriting() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.writing || !c.ready() {
+		return false
+	}
+	c.writing = true
+	return true
+}
+
+// takeReady removes the answered requests at the head of the queue, up to and
+// with one that ends the connection. Without any it gives up the writing side.
+func (c *Conn) takeReady() (batch *Request, count int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.ready() {
+		c.writing = false
+		if c.asleep {
+			c.cond.Signal()
+		}
+		return nil, 0
+	}
+	batch = c.head
+	for {
+		last := c.head
+		c.head = last.next
+		count++
+		if last.outcome == hungUp || last.outcome == repliedBye || !c.ready() {
+			last.next = nil
+			break
+		}
+	}
+	if c.head == nil {
+		c.tail = nil
+	}
+	return batch, count
+}
+
+// written notes that count requests are off the connection's hands.
+func (c *Conn) written(count int) {
+	c.mu.Lock()
+	c.pending -= count
+	if c.asleep || c.draining && c.pending == 0 {
+		c.wake()
+	}
+	c.mu.Unlock()
+}
+
+// kill makes both directions fail, so that whoever waits in them returns. The
+// first cause is kept. The socket itself is closed by the connection's goroutine.
+func (c *Conn) kill(cause error) {
+	if c.broken.Swap(true) {
+		return
+	}
+	c.mu.Lock()
+	c.cause = cause
+	c.cond.Signal()
+	c.mu.Unlock()
+	switch s := c.socket.(type) {
+	case *net.TCPConn:
+		s.CloseRead()  //nolint:errcheck // the peer may be gone already
+		s.CloseWrite() //nolint:errcheck // the peer may be gone already
+	case interface{ NetConn() net.Conn }:
+		// TLS would wait to say good-bye first.
+		s.NetConn().Close() //nolint:errcheck // nothing is owed to the peer any more
+	default:
+		s.Close() //nolint:errcheck // nothing is owed to the peer any more
+	}
+}
+
+// drain stops reading; the connection ends when its answers are sent.
+func (c *Conn) drain() {
+	c.mu.Lock()
+	c.draining = true
+	c.wake()
+	c.mu.Unlock()
+}
+
+// finish gives the connection up: what the handler still has is cancelled, and
+// its late answers are dropped.
+func (c *Conn) finish() {
+	c.kill(errDrained)
+	c.mu.Lock()
+	c.active = true
+	for c.writing {
+		c.asleep = true
+		c.cond.Wait()
+	}
+	c.asleep, c.dead = false, true
+	idle, cancels := c.disband()
+	cause := c.cause
+	c.mu.Unlock()
+	for idle != nil {
+		next := idle.next
+		idle.recycle()
+		idle = next
+	}
+	for _, cancel := range cancels {
+		cancel()
+	}
+	c.in.close(c)
+	c.socket.Close() //nolint:errcheck // the last word to a socket that is shut down
+	c.server.remove(c, cause)
+}
+
+// disband empties the queue. Requests that are with the handler are left to it;
+// the others are returned as a list. mu is held.
+func (c *Conn) disband() (idle *Request, cancels []func()) {
+	q := c.head
+	c.head, c.tail, c.next = nil, nil, nil
+	for q != nil {
+		next := q.next
+		q.next = nil
+		if q.outcome != served {
+			q.next, idle = idle, q
+		} else if q.cancel != nil {
+			cancels = append(cancels, q.cancel)
+			q.cancel = nil
+		}
+		q = next
+	}
+	return idle, cancels
+}
+
+// ordinary reports that a connection's end is nothing to tell about.
+func ordinary(cause error) bool {
+	return cause == nil || errors.Is(cause, io.EOF) || errors.Is(cause, errDrained) || errors.Is(cause, syscall.ECONNRESET) ||
+		errors.Is(cause, syscall.EPIPE) || errors.Is(cause, net.ErrClosed) || errors.Is(cause, io.ErrClosedPipe)
+}

@@ -1,0 +1,300 @@
+package edge
+
+import (
+	"encoding/binary"
+	"os"
+)
+
+var errTimeout = os.ErrDeadlineExceeded
+
+const (
+	// largeFrame is from where on a frame is read into a buffer of its own, up
+	// to its end and no further, so that it is never copied.
+	largeFrame = 16 << 10
+	// maxTrust bounds the memory set aside for a frame on the strength of what
+	// the peer has delivered before.
+	maxTrust = 4 << 20
+	// growth is how many times the bytes that have come a buffer may have.
+	growth = 4
+	// maxStage is the class of the largest buffer that pipelined small frames share.
+	maxStage = 3
+	// parkBytes is up to how much of an unfinished frame is moved to a tiny
+	// buffer while its rest is awaited.
+	parkBytes = 512
+	// lifeBytes of an unfinished frame count as a sign of life; a byte now and
+	// then does not.
+	lifeBytes = 64 << 10
+)
+
+// reader turns the byte stream into frames. While the peer is silent between
+// two frames it holds no memory. A buffer is filled with bytes that came, and
+// grows with them (four times as much at most): a length that is only claimed
+// costs nothing. A peer that has delivered large frames gets the next one's
+// buffer at once.
+type reader struct {
+	buf     *Buffer
+	at, end int   // the unread bytes of buf
+	stage   int8  // class of the next buffer, when small frames are expected
+	last    int   // total bytes of the last frame
+	trust   int   // frames up to this size get their buffer at once
+	life    int   // bytes since the last sign of life
+	want    int   // capacity asked of the budget, 0 when not asking
+	granted bool  // the budget gave it
+	whole   bool  // a whole frame is in buf, but the connection is full
+	err     error // of the last readSome
+	client  string
+}
+
+// parse takes all whole frames out of the buffer and hands them on, then makes
+// room for what comes next.
+func (c *Conn) parse() error {
+	in := &c.in
+	in.whole = false
+	for {
+		have := in.end - in.at
+		if have < 4 {
+			c.makeRoom(0, have)
+			return nil
+		}
+		frame := in.buf.data[in.at:in.end]
+		size := int(int32(binary.BigEndian.Uint32(frame)))
+		if size < minHeaderBytes || size > int(c.frameLimit.Load()) {
+			return c.refuseSize(frame, size)
+		}
+		total := 4 + size
+		if have < total {
+			if have >= 4+headerPeekBytes {
+				if key, version, why := peekHeader(frame[4:]); why != none {
+					return refuseHeader(why, key, version)
+				}
+			}
+			c.makeRoom(total, have)
+			return nil
+		}
+		if c.stuffed() {
+			in.whole = true
+			return nil
+		}
+		if err := c.take(frame[4:total:total], total); err != nil {
+			return err
+		}
+	}
+}
+
+// stuffed is full with the lock taken.
+func (c *Conn) stuffed() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.full()
+}
+
+// take makes a request of a whole frame and queues it.
+func (c *Conn) take(frame []byte, total int) error {
+	h, why := parseHeader(frame)
+	if why != none {
+		return refuseHeader(why, h.key, h.version)
+	}
+	in := &c.in
+	q := c.newRequest(h, frame)
+	q.frame = in.buf.hold()
+	if q.charge = int(c.held.Swap(0)); q.charge == 0 {
+		q.charge = total
+		c.server.budget.take(total)
+	}
+	in.life = 0
+	in.at += total
+	in.last = total
+	in.trust = max(in.trust, min(2*total, maxTrust))
+	c.lastTick.Store(c.server.tick.Load())
+	c.server.counts.requests.Add(1)
+	if in.at == in.end {
+		in.drop()
+	}
+	c.enqueue(q)
+	return nil
+}
+
+// newRequest fills a pooled request from the header.
+func (c *Conn) newRequest(h header, frame []byte) *Request {
+	q := c.pools.request()
+	q.conn = c
+	q.Key, q.Version, q.CorrelationID = h.key, h.version, h.correlation
+	if string(h.clientID) != c.in.client {
+		c.in.client = string(h.clientID)
+	}
+	q.ClientID = c.in.client
+	q.Body = frame[h.size:]
+	return q
+}
+
+// drop lets go of a buffer that has been read to its end.
+func (in *reader) drop() {
+	if in.buf != nil {
+		in.buf.Release()
+	}
+	in.buf, in.at, in.end = nil, 0, 0
+}
+
+// makeRoom sees to it that there is space behind the have unread bytes for more
+// of a frame of total bytes (0: not known yet), or asks the budget for it.
+func (c *Conn) makeRoom(total, have int) {
+	in := &c.in
+	if in.buf == nil {
+		return
+	}
+	if have == 0 {
+		in.drop()
+		return
+	}
+	capacity := len(in.buf.data)
+	if in.at+total <= capacity && in.end < capacity {
+		c.chargeGuess(capacity)
+		return
+	}
+	if in.end < capacity && total > in.trust {
+		return // more must come before more is set aside
+	}
+	need := max(total, classBytes[in.stage])
+	if total > in.trust {
+		need = min(need, max(growth*have, classBytes[in.stage]))
+	}
+	need = capacityFor(need)
+	if need > largeFrame && !c.afford(need) {
+		return
+	}
+	in.move(c.pools.buffer(need))
+	c.unhold()
+	if need > largeFrame {
+		c.held.Store(int64(need))
+	}
+}
+
+// chargeGuess charges the large buffer that a frame was expected to need, now
+// that its beginning is there.
+func (c *Conn) chargeGuess(capacity int) {
+	if capacity > largeFrame && c.held.Load() == 0 {
+		c.held.Store(int64(capacity))
+		c.server.budget.take(capacity)
+	}
+}
+
+// afford reports that the budget has given n bytes. If not, it is asked, and
+// settle waits for it.
+func (c *Conn) afford(n int) bool {
+	in := &c.in
+	if in.granted {
+		got := in.want
+		in.granted, in.want = false, 0
+		if got == n {
+			return true
+		}
+		c.server.budget.give(got)
+	}
+	in.want = n
+	if c.server.budget.ask(c, n) {
+		in.want = 0
+		return true
+	}
+	return false
+}
+
+// unhold gives back what was charged for an unfinished frame.
+func (c *Conn) unhold() { c.server.budget.give(int(c.held.Swap(0))) }
+
+// move takes the unread bytes over into another buffer.
+func (in *reader) move(to *Buffer) {
+	in.end = copy(to.data, in.buf.data[in.at:in.end])
+	in.buf.Release()
+	in.buf, in.at = to, 0
+}
+
+// space is where the next bytes go. A large frame is read up to its end, or to
+// where it will end if it is as long as the one before.
+func (c *Conn) space() []byte {
+	in := &c.in
+	if in.buf == nil {
+		if in.last > largeFrame && in.last <= maxTrust && c.server.budget.roomy() {
+			in.buf = c.pools.buffer(in.last)
+		} else {
+			in.buf = c.pools.buffer(classBytes[in.stage])
+		}
+	}
+	limit := len(in.buf.data)
+	if have := in.end - in.at; have >= 4 {
+		total := 4 + int(binary.BigEndian.Uint32(in.buf.data[in.at:]))
+		if total > largeFrame {
+			limit = min(limit, in.at+total)
+		}
+	} else if have == 0 && limit > largeFrame && in.last > largeFrame {
+		limit = min(limit, in.last)
+	}
+	return in.buf.data[in.end:limit]
+}
+
+// took notes n bytes read into space of the given length.
+func (c *Conn) took(n, space int) {
+	in := &c.in
+	in.end += n
+	c.server.counts.bytesIn.Add(uint64(n))
+	if in.life += n; in.life >= lifeBytes {
+		in.life = 0
+		c.lastTick.Store(c.server.tick.Load())
+	}
+	switch {
+	case len(in.buf.data) > classBytes[maxStage]:
+	case n == space && in.stage < maxStage:
+		in.stage++
+	case n < space/16 && in.stage > classStage:
+		in.stage--
+	}
+}
+
+// rest gives memory back before the goroutine waits for the peer.
+func (c *Conn) rest() {
+	in := &c.in
+	if in.buf == nil {
+		return
+	}
+	have := in.end - in.at
+	switch {
+	case have == 0:
+		in.drop()
+	case have <= parkBytes && len(in.buf.data) > classBytes[classTiny]:
+		in.move(c.pools.buffer(classBytes[classTiny]))
+		c.unhold()
+	}
+}
+
+// close gives back what an ended connection holds.
+func (in *reader) close(c *Conn) {
+	b := &c.server.budget
+	if in.want > 0 && !b.leave(c) {
+		b.give(in.want) // it was granted in the meantime
+	}
+	c.unhold()
+	in.want = 0
+	in.drop()
+}
+
+// fill reads once: it waits until the peer has sent something, or hung up, or
+// the read is kicked.
+func (c *Conn) fill() error {
+	if c.raw != nil {
+		c.in.err = nil
+		if err := c.raw.Read(c.readable); err != nil {
+			return err
+		}
+		return c.in.err
+	}
+	// A stream of which readiness cannot be asked keeps a tiny buffer.
+	if c.in.buf == nil {
+		c.in.buf = c.pools.buffer(classBytes[classTiny])
+	}
+	space := c.space()
+	n, err := c.socket.Read(space)
+	if n > 0 {
+		c.took(n, len(space))
+		return nil
+	}
+	return err
+}

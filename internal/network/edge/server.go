@@ -1,0 +1,347 @@
+package edge
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/moldau/moldau/internal/clock"
+)
+
+// Defaults of Options, Kafka's where Kafka has them.
+const (
+	defaultMaxFrameBytes = 100 << 20
+	defaultIdleTimeout   = 10 * time.Minute
+	// defaultQueuedBytes is what all frames together may hold. Kafka's
+	// queued.max.request.bytes has no bound unless set.
+	defaultQueuedBytes = 512 << 20
+)
+
+const (
+	// longestTick and shortestTick bound the time between two sweeps.
+	longestTick  = 5 * time.Second
+	shortestTick = 10 * time.Millisecond
+	// ticksPerIdle is how many sweeps there are in an idle time, so that a
+	// connection is closed at most an eighth of it late.
+	ticksPerIdle = 8
+	// maxWriteStall is how long a peer may take nothing of a reply.
+	maxWriteStall = 60 * time.Second
+	// acceptPause is how long a listener waits after it could not accept, for
+	// want of descriptors mostly.
+	acceptPause = 100 * time.Millisecond
+)
+
+// Options say how a server behaves. Handler and World are required.
+type Options struct {
+	Handler Handler
+	World   clock.World
+	Logger  *slog.Logger // none: silent
+
+	// MaxFrameBytes is socket.request.max.bytes.
+	MaxFrameBytes int32
+	// QueuedBytes is queued.max.request.bytes: what the frames of all
+	// connections that are being read or handled may hold together. It is
+	// raised to two of the largest frames if it is less.
+	QueuedBytes int64
+	// MaxConnections and MaxConnectionsPerIP are max.connections and
+	// max.connections.per.ip; 0 means no limit.
+	MaxConnections, MaxConnectionsPerIP int
+	// IdleTimeout is connections.max.idle.ms; negative means never.
+	IdleTimeout time.Duration
+	// SendBuffer and ReceiveBuffer are socket.send.buffer.bytes and
+	// socket.receive.buffer.bytes; 0 or less leaves them to the system, which
+	// then adapts them.
+	SendBuffer, ReceiveBuffer int
+}
+
+// Server is a set of listeners and their connections.
+type Server struct {
+	options    Options
+	log        *slog.Logger
+	world      clock.World
+	frameLimit int32
+	tickEvery  time.Duration
+	pools      pools
+	budget     budget
+	counts     counts
+	tick       atomic.Uint32 // the number of sweeps
+	routines   sync.WaitGroup
+
+	// mu guards what follows. A connection's lock may be taken under it.
+	mu        sync.Mutex
+	listeners []net.Listener
+	conns     map[*Conn]struct{}
+	perIP     map[netip.Addr]int
+	lastID    uint64
+	sweeper   clock.Timer
+	noted     [reasonCount]notice
+	starved   starvation
+	closed    bool
+}
+
+// notice keeps one kind of log line from flooding.
+type notice struct {
+	tick     uint32
+	repeated int
+	ever     bool
+}
+
+// New makes a server without listeners.
+func New(o Options) *Server {
+	o.MaxFrameBytes = cmp.Or(o.MaxFrameBytes, defaultMaxFrameBytes)
+	o.IdleTimeout = cmp.Or(o.IdleTimeout, defaultIdleTimeout)
+	if o.QueuedBytes <= 0 {
+		o.QueuedBytes = defaultQueuedBytes
+	}
+	s := &Server{options: o, log: o.Logger, world: o.World, frameLimit: o.MaxFrameBytes}
+	if s.log == nil {
+		s.log = slog.New(slog.DiscardHandler)
+	}
+	s.budget.limit = max(o.QueuedBytes, 2*int64(o.MaxFrameBytes))
+	s.tickEvery = longestTick
+	if o.IdleTimeout > 0 {
+		s.tickEvery = max(shortestTick, min(longestTick, o.IdleTimeout/ticksPerIdle))
+	}
+	s.conns = make(map[*Conn]struct{})
+	s.perIP = make(map[netip.Addr]int)
+	return s
+}
+
+// background runs f in the background; Close waits for it.
+func (s *Server) background(name string, f func()) {
+	s.routines.Add(1)
+	s.world.Go(name, func() {
+		defer s.routines.Done()
+		f()
+	})
+}
+
+// ErrClosed is returned for what comes after Close.
+var ErrClosed = errors.New("the server is closed")
+
+// Listen opens a TCP listener. name is the listener's name in the
+// configuration; addr is host:port, with port 0 for any. It returns the address
+// it listens on.
+func (s *Server) Listen(name, addr string) (net.Addr, error) {
+	config := net.ListenConfig{Control: func(_, _ string, raw syscall.RawConn) error {
+		var failed error
+		err := raw.Control(func(fd uintptr) {
+			// Set on the listener, the sizes are inherited and take part in the
+			// choice of the window scale.
+			failed = setBuffers(fd, s.options.SendBuffer, s.options.ReceiveBuffer)
+		})
+		return errors.Join(err, failed)
+	}}
+	l, err := config.Listen(context.Background(), "tcp", addr)
+	if err != nil {
+		return nil, fmt.Errorf("listener %s cannot listen on %q: %w (is another process there? change listeners in the configuration)",
+			name, addr, err)
+	}
+	if err := s.Serve(name, l); err != nil {
+		return nil, err
+	}
+	return l.Addr(), nil
+}
+
+// Serve accepts from a listener that somebody else made (TLS). It returns at
+// once; the listener is the server's from then on.
+func (s *Server) Serve(name string, l net.Listener) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		l.Close() //nolint:errcheck // it was never used
+		return fmt.Errorf("listener %s: %w", name, ErrClosed)
+	}
+	s.listeners = append(s.listeners, l)
+	if s.sweeper == nil {
+		s.sweeper = s.world.AfterFunc(s.tickEvery, s.sweep)
+	}
+	s.background("edge: accept on "+name, func() { s.accept(name, l) })
+	return nil
+}
+
+// ServeConn serves one connection that somebody else made (a test's pipe).
+func (s *Server) ServeConn(name string, socket net.Conn) {
+	c := s.connect(name, socket)
+	why, err := s.admit(c)
+	if err == nil {
+		return
+	}
+	socket.Close() //nolint:errcheck // nothing was said yet
+	if why != none {
+		s.counts.refused[why].Add(1)
+		s.complain(c, why, err)
+	}
+}
+
+// connect makes a connection for a socket.
+func (s *Server) connect(name string, socket net.Conn) *Conn {
+	c := &Conn{listener: name, handler: s.options.Handler, pools: &s.pools, server: s, socket: socket, active: true}
+	c.raw = rawOf(socket)
+	c.readable = c.readSome
+	c.cond.L = &c.mu
+	c.in.stage = classStage
+	c.identity.principal = Anonymous
+	c.frameLimit.Store(s.frameLimit)
+	c.lastTick.Store(s.tick.Load())
+	return c
+}
+
+// admit counts the connection in and starts it, unless a limit says no.
+//
+// Differs from Kafka: at max.connections Kafka stops accepting, and the client
+// waits in the backlog until it gives up; here it is told at once, by the close.
+func (s *Server) admit(c *Conn) (Reason, error) {
+	ip, known := addressOf(c.socket)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	o := &s.options
+	switch {
+	case s.closed:
+		return none, ErrClosed
+	case o.MaxConnections > 0 && len(s.conns) >= o.MaxConnections:
+		return TooManyConnections, fmt.Errorf("%d connections are open, which is max.connections: raise it, or find who opens so many", len(s.conns))
+	case o.MaxConnectionsPerIP > 0 && known && s.perIP[ip] >= o.MaxConnectionsPerIP:
+		return TooManyFromAddress, fmt.Errorf("%d connections are open from %s, which is max.connections.per.ip: raise it, or find what opens so many there",
+			s.perIP[ip], ip)
+	}
+	if known {
+		s.perIP[ip]++
+	}
+	s.lastID++
+	c.id = s.lastID
+	s.conns[c] = struct{}{}
+	s.counts.accepted.Add(1)
+	if s.sweeper == nil {
+		s.sweeper = s.world.AfterFunc(s.tickEvery, s.sweep)
+	}
+	s.background("edge: connection", c.run)
+	return none, nil
+}
+
+func addressOf(socket net.Conn) (netip.Addr, bool) {
+	t, ok := socket.RemoteAddr().(*net.TCPAddr)
+	if !ok {
+		return netip.Addr{}, false
+	}
+	ip := t.AddrPort().Addr().Unmap()
+	return ip, ip.IsValid()
+}
+
+// accept runs until the listener is closed.
+func (s *Server) accept(name string, l net.Listener) {
+	for {
+		socket, err := l.Accept()
+		if err == nil {
+			s.ServeConn(name, socket)
+			continue
+		}
+		if errors.Is(err, net.ErrClosed) {
+			return
+		}
+		s.log.Error("a listener cannot accept connections; trying again", "listener", name, "error", err)
+		pause := make(chan struct{})
+		s.world.AfterFunc(acceptPause, func() { close(pause) })
+		<-pause
+	}
+}
+
+// remove counts an ended connection out.
+func (s *Server) remove(c *Conn, cause error) {
+	var r *refusal
+	if errors.As(cause, &r) {
+		s.counts.refused[r.reason].Add(1)
+		s.complain(c, r.reason, cause)
+	} else if !ordinary(cause) {
+		s.complain(c, none, cause)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.conns, c)
+	if ip, known := addressOf(c.socket); known {
+		if s.perIP[ip]--; s.perIP[ip] <= 0 {
+			delete(s.perIP, ip)
+		}
+	}
+}
+
+// complain logs why a connection was ended, each kind at most once a tick.
+func (s *Server) complain(c *Conn, why Reason, cause error) {
+	s.mu.Lock()
+	n := &s.noted[why]
+	now := s.tick.Load()
+	if n.ever && n.tick == now {
+		n.repeated++
+		s.mu.Unlock()
+		return
+	}
+	repeated := n.repeated
+	*n = notice{tick: now, ever: true}
+	s.mu.Unlock()
+	level := slog.LevelWarn
+	if why == IdleTooLong {
+		level = slog.LevelDebug
+	}
+	s.log.Log(context.Background(), level, "closed a connection", "listener", c.listener, "peer", c.RemoteAddr().String(),
+		"connection", c.id, "reason", why.String(), "error", cause, "alike", repeated)
+}
+
+// Close stops accepting and reading, lets the requests that were read be
+// answered until ctx ends, then cuts all connections. It returns when every
+// goroutine of the server has ended; the error is ctx's when answers were lost.
+// Requests that the handler has not answered by then are cancelled.
+func (s *Server) Close(ctx context.Context) error {
+	s.mu.Lock()
+	s.closed = true
+	for _, l := range s.listeners {
+		l.Close() //nolint:errcheck // there is nothing to lose in a listener
+	}
+	s.listeners = nil
+	for c := range s.conns {
+		c.drain()
+	}
+	s.mu.Unlock()
+	ended := make(chan struct{})
+	s.world.Go("edge: wait for connections", func() {
+		s.routines.Wait()
+		close(ended)
+	})
+	var lost error
+	select {
+	case <-ended:
+	case <-ctx.Done():
+		lost = s.cut(ctx)
+		<-ended
+	}
+	s.mu.Lock()
+	if s.sweeper != nil {
+		s.sweeper.Stop()
+	}
+	s.mu.Unlock()
+	return lost
+}
+
+// cut ends all connections at once.
+func (s *Server) cut(ctx context.Context) error {
+	s.mu.Lock()
+	open := make([]*Conn, 0, len(s.conns))
+	for c := range s.conns {
+		open = append(open, c)
+	}
+	s.mu.Unlock()
+	for _, c := range open {
+		c.kill(errDrained)
+	}
+	if len(open) == 0 {
+		return nil
+	}
+	return fmt.Errorf("%d connections were cut before all their requests were answered: %w", len(open), ctx.Err())
+}

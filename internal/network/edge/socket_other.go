@@ -1,0 +1,26 @@
+//go:build !linux
+
+package edge
+
+import (
+	"net"
+	"syscall"
+)
+
+// rawOf: elsewhere than on Linux every connection is an ordinary stream.
+func rawOf(net.Conn) syscall.RawConn { return nil }
+
+func (c *Conn) readSome(uintptr) bool { return true }
+
+// plain is empty: see socket_linux.go.
+type plain struct{}
+
+func (w *writer) bind() {}
+
+func (w *writer) sendRaw() progress { return failed }
+
+// setBuffers leaves the system's sizes.
+func setBuffers(uintptr, int, int) error { return nil }
+
+// tellStranger says nothing: a stream cannot be asked whether it would block.
+func (c *Conn) tellStranger(string) {}

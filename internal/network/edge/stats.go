@@ -1,0 +1,36 @@
+package edge
+
+import "sync/atomic"
+
+// counts are the server's counters.
+type counts struct {
+	accepted, requests, bytesIn, bytesOut atomic.Uint64
+	refused                               [reasonCount]atomic.Uint64
+}
+
+// Stats is what a server has done so far.
+type Stats struct {
+	Connections       int    // open now
+	Accepted          uint64 // connections ever
+	Requests          uint64
+	BytesIn, BytesOut uint64
+	QueuedBytes       int64 // held by frames now
+	// Refused counts by reason; index with the Reason.
+	Refused [reasonCount]uint64
+}
+
+// Stats reads the counters.
+func (s *Server) Stats() Stats {
+	out := Stats{
+		Accepted: s.counts.accepted.Load(), Requests: s.counts.requests.Load(),
+		BytesIn: s.counts.bytesIn.Load(), BytesOut: s.counts.bytesOut.Load(),
+		QueuedBytes: s.budget.used.Load(),
+	}
+	for i := range out.Refused {
+		out.Refused[i] = s.counts.refused[i].Load()
+	}
+	s.mu.Lock()
+	out.Connections = len(s.conns)
+	s.mu.Unlock()
+	return out
+}
