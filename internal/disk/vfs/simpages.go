@@ -152,11 +152,15 @@ func (f *pages) soil(p *page, from, to int, d *dice) {
 	if d.sector == Sector4K {
 		from, to = 0, pageBytes
 	}
+	stored := false
 	for u := from / unitBytes; u*unitBytes < to; u++ {
 		bit := uint8(1) << u
 		switch {
 		case p.dirty&bit != 0:
-			if d.oneIn(4) {
+			if u*unitBytes%d.sector == 0 {
+				stored = d.oneIn(4) // The units of a sector share their fate.
+			}
+			if stored {
 				// Write-back came by: this version may be what is found after a power cut.
 				p.between = keepUnit(p.between, p.data, u)
 				p.betweens |= bit
@@ -270,6 +274,9 @@ func (f *pages) syncFailed(d *dice) {
 		if rest <= 0 {
 			return
 		}
+		if d.sector == Sector4K {
+			rest = pageBytes
+		}
 		dropped := d.oneIn(2)
 		for u := 0; u < pageBytes/unitBytes && int64(u*unitBytes) < rest; u++ {
 			bit := uint8(1) << u
@@ -284,8 +291,8 @@ func (f *pages) syncFailed(d *dice) {
 			p.dirty &^= bit
 			p.betweens &^= bit
 		}
-		if rest < int64(len(p.data)) {
-			clear(p.data[rest:])
+		if end := f.size - p.index*pageBytes; end < int64(len(p.data)) {
+			clear(p.data[end:])
 		}
 	})
 }

@@ -60,7 +60,7 @@ type Entry struct {
 	Name string
 	Size int64
 	Dir  bool
-	// ModTime is in milliseconds since the Unix epoch.
+	// ModTimeMs is in milliseconds since the Unix epoch.
 	ModTimeMs int64
 }
 
