@@ -96,13 +96,18 @@ func (r *Reader) take(n int) []byte {
 	return b
 }
 
-// charge accounts for an allocation of count elements of size bytes each, and says whether it is allowed.
+// charge accounts for an allocation of count elements of size bytes each, and says whether it is allowed. Larger
+// allocations are rounded up, as the memory allocator does.
 func (r *Reader) charge(count, size int) bool {
 	if size > 0 && count > r.budget/size {
-		r.fail("the message claims more elements than its length can justify")
+		r.fail("the message would take far more memory than its length can justify")
 		return false
 	}
-	r.budget -= count * size
+	n := count * size
+	if n > 16 {
+		n = (n + 15) &^ 15
+	}
+	r.budget -= n
 	return true
 }
 
@@ -256,11 +261,10 @@ func (r *Reader) stringOf(n int, nullable bool) (string, bool) {
 		return "", false
 	}
 	if !utf8.Valid(b) {
-		// Java decodes such bytes to the replacement character, and so do we: one for each byte.
-		if !r.charge(utf8.UTFMax, n) {
+		if !r.charge(n, len(replacement)) {
 			return "", false
 		}
-		return string([]rune(string(b))), true
+		return replaceInvalid(b), true
 	}
 	if r.AliasStrings {
 		return unsafe.String(unsafe.SliceData(b), n), true
@@ -269,6 +273,20 @@ func (r *Reader) stringOf(n int, nullable bool) (string, bool) {
 		return "", false
 	}
 	return string(b), true
+}
+
+// replacement stands for a byte that is not a part of any character, as when Java decodes.
+const replacement = string(utf8.RuneError)
+
+// replaceInvalid makes text out of bytes some of which are not.
+func replaceInvalid(b []byte) string {
+	out := make([]byte, 0, len(b)*len(replacement))
+	for len(b) > 0 {
+		c, n := utf8.DecodeRune(b)
+		out = utf8.AppendRune(out, c)
+		b = b[n:]
+	}
+	return unsafe.String(unsafe.SliceData(out), len(out))
 }
 
 // bytesOf reads n bytes; nil for null and after an error.

@@ -107,7 +107,7 @@ func (m *FetchResponse) AppendParts(b []byte, version int16, size func(topic, pa
 		for j := range t.Partitions {
 			p, n := &t.Partitions[j], size(i, j)
 			b = p.appendHead(b, version)
-			b = appendCount(b, max(n, 0), n < 0 && true, version >= 12)
+			b = appendCount(b, max(n, 0), n < 0, version >= 12)
 			if n > 0 {
 				cut(i, j, len(b))
 			}

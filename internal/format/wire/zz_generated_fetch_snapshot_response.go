@@ -86,7 +86,7 @@ func (m *FetchSnapshotResponse) AppendParts(b []byte, version int16, size func(t
 		for j := range t.Partitions {
 			p, n := &t.Partitions[j], size(i, j)
 			b = p.appendHead(b, version)
-			b = appendCount(b, max(n, 0), n < 0 && false, true)
+			b = appendCount(b, max(n, 0), false, true)
 			if n > 0 {
 				cut(i, j, len(b))
 			}

@@ -164,7 +164,11 @@ func (w *writer) appendParts(st *structure, topics *field) {
 	w.line("b = appendCount(b, len(t.%s), false, %s)", partitions.goName, flexible)
 	w.line("for j := range t.%s {\np, n := &t.%s[j], size(i, j)", partitions.goName, partitions.goName)
 	w.line("b = p.appendHead(b, version)")
-	w.line("b = appendCount(b, max(n, 0), n < 0 && %s, %s)", records.nullExpr(partitions.sub), flexible)
+	isNull := "n < 0"
+	if !records.canBeNull() {
+		isNull = "false"
+	}
+	w.line("b = appendCount(b, max(n, 0), %s, %s)", isNull, flexible)
 	w.line("if n > 0 {\ncut(i, j, len(b))\n}")
 	w.line("b = p.appendTail(b, version)\n}")
 	w.line("b = t.appendTail(b, version)\n}")
