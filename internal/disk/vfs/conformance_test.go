@@ -31,7 +31,8 @@ func TestConformance(t *testing.T) {
 
 // TestSimScripts runs scripts with power cuts and faults. "new" starts on an
 // empty disk; "outcomes" runs a whole script once for each of many seeds and tells
-// which different trees were left.
+// which different trees a mixed power cut left ("everywhere": at each operation behind
+// the dashes; "crash": the process was killed instead).
 func TestSimScripts(t *testing.T) {
 	datadriven.Walk(t, "testdata/sim", func(t *testing.T, path string) {
 		var a *actor
@@ -74,7 +75,11 @@ func outcomes(t *testing.T, config SimConfig, d *datadriven.TestData) string {
 			s.CutAt(1 + int64(seed)%(probe.OpCount()-first+1))
 		}
 		a.run(after)
-		s.PowerCut(Mix)
+		if d.HasArg("crash") {
+			s.Crash()
+		} else {
+			s.PowerCut(Mix)
+		}
 		seen[tree(s)] = true
 	}
 	return sortedLines(seen)

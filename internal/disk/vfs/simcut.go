@@ -86,7 +86,6 @@ func (s *Sim) restore(n *node, c Cut) {
 		return
 	}
 	n.now = maps.Clone(n.disk)
-	clear(n.pending)
 	for _, name := range slices.Sorted(maps.Keys(n.now)) {
 		s.restore(n.now[name], c)
 	}
