@@ -1,0 +1,318 @@
+package commitlog
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"sort"
+	"sync"
+	"sync/atomic"
+
+	"github.com/moldau/moldau/internal/clock"
+	"github.com/moldau/moldau/internal/disk/journal"
+	"github.com/moldau/moldau/internal/disk/vfs"
+)
+
+// lockFile is Kafka's.
+const lockFile = ".lock"
+
+// errRebuilding refuses appends while the state behind a refused append is restored.
+var errRebuilding = fmt.Errorf("the log is being restored after a refused append: %w", ErrNoSpace)
+
+// Store is one data directory.
+type Store struct {
+	fs       vfs.FS
+	dir      string
+	world    clock.World
+	logger   *slog.Logger
+	opts     StoreOptions
+	lock     vfs.Lock
+	files    fileCache
+	pool     chunkPool
+	reportMu sync.Mutex // guards report while loading
+	report   Report
+
+	mu   sync.RWMutex // guards logs
+	logs map[logKey]*Log
+
+	queue queue
+
+	roundMu   sync.Mutex // one round at a time; guards what follows
+	journal   *journal.Journal
+	frame     journal.Frame
+	roundLogs []*Log
+	eraseDue  bool
+
+	published atomic.Uint64 // every frame up to here is in the tails
+	sinceCkpt atomic.Int64  // bytes committed since the last checkpoint
+	full      atomic.Bool   // the disk is full: appends are refused until a check finds space
+	closing   atomic.Bool
+	dead      atomic.Bool // abandoned or offline: background work stops
+
+	failMu sync.Mutex // guards failed
+	failed error
+
+	dirtyMu    sync.Mutex // guards what follows
+	dirty      []*Log     // have bytes that are not synced in their segments
+	behind     []*Log     // have enough tail to be written behind
+	behindBusy bool
+	ckptBusy   bool // a checkpoint is queued or running
+
+	ckptMu sync.Mutex // one checkpoint at a time
+	timers []clock.Timer
+
+	bufMu sync.Mutex // guards bufs
+	bufs  [][][]byte
+}
+
+type logKey struct {
+	topic     string
+	partition int32
+}
+
+// Report is what Open found to tell.
+type Report struct {
+	// Clean says that the directory was stopped cleanly; BrokerEpoch is what the marker says, -1 unknown.
+	Clean       bool
+	BrokerEpoch int64
+	// Notes are repairs, one sentence each: bytes cut off, indexes rebuilt.
+	Notes []string
+	// Offline are the partitions that cannot be served, with the reason.
+	Offline map[string]error
+}
+
+// Report tells what Open found.
+func (s *Store) Report() Report { return s.report }
+
+// Dir is the data directory.
+func (s *Store) Dir() string { return s.dir }
+
+func (s *Store) nowMs() int64 { return clock.Millis(s.world.Now()) }
+
+// Open takes the directory, which exists or is made, and loads its logs.
+func Open(o StoreOptions) (*Store, error) {
+	o = o.withDefaults()
+	s := &Store{
+		fs: o.FS, dir: o.Dir, world: o.World, logger: o.Logger.With("dir", o.Dir), opts: o,
+		files: fileCache{fs: o.FS, limit: o.MaxOpenFiles}, logs: map[logKey]*Log{},
+	}
+	if err := s.fs.MkdirAll(s.dir); err != nil {
+		return nil, fmt.Errorf("creating data directory %s: %w", s.dir, err)
+	}
+	lock, err := s.fs.Lock(filepath.Join(s.dir, lockFile))
+	if err != nil {
+		return nil, fmt.Errorf("locking data directory %s: %w", s.dir, err)
+	}
+	s.lock = lock
+	if err := s.load(); err != nil {
+		s.files.closeAll()
+		return nil, errors.Join(err, lock.Close())
+	}
+	s.startTimers()
+	return s, nil
+}
+
+// Logs are all logs, sorted by topic and partition.
+func (s *Store) Logs() []*Log {
+	s.mu.RLock()
+	list := make([]*Log, 0, len(s.logs))
+	for _, l := range s.logs {
+		list = append(list, l)
+	}
+	s.mu.RUnlock()
+	sort.Slice(list, func(a, b int) bool {
+		if list[a].topic != list[b].topic {
+			return list[a].topic < list[b].topic
+		}
+		return list[a].partition < list[b].partition
+	})
+	return list
+}
+
+// Log finds a log.
+func (s *Store) Log(topic string, partition int32) (*Log, bool) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	l, ok := s.logs[logKey{topic, partition}]
+	return l, ok
+}
+
+// Create makes the directory of a new, empty log, durably.
+func (s *Store) Create(topic string, partition int32, topicID [16]byte, c LogConfig) (*Log, error) {
+	if err := s.usable(); err != nil {
+		return nil, fmt.Errorf("creating %s-%d: %w", topic, partition, err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	key := logKey{topic, partition}
+	if _, ok := s.logs[key]; ok {
+		return nil, fmt.Errorf("creating %s-%d in %s: %w", topic, partition, s.dir, vfs.ErrExist)
+	}
+	l := s.newLog(topic, partition, topicID, c)
+	if err := s.makeDir(l); err != nil {
+		return nil, fmt.Errorf("creating %s-%d: %w", topic, partition, err)
+	}
+	l.segs = []*segment{newSegment(l.dir, 0, s.nowMs())}
+	l.resetPlan()
+	s.logs[key] = l
+	return l, nil
+}
+
+func (s *Store) newLog(topic string, partition int32, topicID [16]byte, c LogConfig) *Log {
+	return &Log{
+		store: s, topic: topic, partition: partition, topicID: topicID, hw: -1, cfg: c.withDefaults(),
+		dir: filepath.Join(s.dir, dirName(topic, partition)),
+	}
+}
+
+// makeDir creates the directory with the topic id and the first, empty segment, as Kafka does.
+func (s *Store) makeDir(l *Log) error {
+	if err := s.fs.MkdirAll(l.dir); err != nil {
+		return err
+	}
+	if l.topicID != ([16]byte{}) {
+		if err := vfs.WriteFileAtomic(s.fs, l.path(metadataFile), encodeTopicID(l.topicID)); err != nil {
+			return err
+		}
+	}
+	f, err := s.fs.Edit(l.path(offsetName(0) + logSuffix))
+	if err != nil {
+		return err
+	}
+	if err := f.Close(); err != nil {
+		return err
+	}
+	return errors.Join(s.fs.SyncDir(l.dir), s.fs.SyncDir(s.dir))
+}
+
+// usable is nil while the store works.
+func (s *Store) usable() error {
+	if s.closing.Load() {
+		return ErrClosed
+	}
+	return s.failure()
+}
+
+// failure is the error that took the directory offline, nil while it works.
+func (s *Store) failure() error {
+	s.failMu.Lock()
+	defer s.failMu.Unlock()
+	return s.failed
+}
+
+// fail takes the directory offline. The first error counts: what is on disk after
+// a failed write or sync is unknown, so nothing is tried again.
+func (s *Store) fail(err error) {
+	s.failMu.Lock()
+	first := s.failed == nil
+	if first {
+		s.failed = fmt.Errorf("%w: %s: %w", ErrStorage, s.dir, err)
+	}
+	failed := s.failed
+	s.failMu.Unlock()
+	if !first {
+		return
+	}
+	s.logger.Error("the data directory goes offline: nothing is read or written there until the disk is repaired and the node restarted", "error", err)
+	for _, l := range s.Logs() {
+		l.mu.Lock()
+		l.err = failed
+		l.mu.Unlock()
+	}
+	s.world.Go("offline", func() { s.opts.OnFail(failed) })
+}
+
+// takeBufs lends a list of buffers; giveBufs takes it back.
+func (s *Store) takeBufs() [][]byte {
+	s.bufMu.Lock()
+	defer s.bufMu.Unlock()
+	if n := len(s.bufs); n > 0 {
+		b := s.bufs[n-1]
+		s.bufs = s.bufs[:n-1]
+		return b
+	}
+	return make([][]byte, 0, 64)
+}
+
+func (s *Store) giveBufs(b [][]byte) {
+	clear(b)
+	s.bufMu.Lock()
+	defer s.bufMu.Unlock()
+	if len(s.bufs) < maxPooled {
+		s.bufs = append(s.bufs, b[:0])
+	}
+}
+
+// noteDirty lists a log for the next checkpoint, and for writing behind if it has much to write.
+func (s *Store) noteDirty(l *Log, behind bool) {
+	s.dirtyMu.Lock()
+	if !l.inDirty {
+		l.inDirty = true
+		s.dirty = append(s.dirty, l)
+	}
+	start := false
+	if behind && !l.inBehind {
+		l.inBehind = true
+		s.behind = append(s.behind, l)
+		start = !s.behindBusy
+		s.behindBusy = true
+	}
+	s.dirtyMu.Unlock()
+	if start {
+		s.world.Go("write behind", s.writeBehind)
+	}
+}
+
+// writeBehind moves large tails to their segments.
+func (s *Store) writeBehind() {
+	for {
+		s.dirtyMu.Lock()
+		if len(s.behind) == 0 || s.dead.Load() {
+			s.behindBusy = false
+			s.dirtyMu.Unlock()
+			return
+		}
+		l := s.behind[0]
+		s.behind = append(s.behind[:0], s.behind[1:]...)
+		l.inBehind = false
+		s.dirtyMu.Unlock()
+		l.io.Lock()
+		err := l.flushTail()
+		l.io.Unlock()
+		s.noteDiskError(err)
+	}
+}
+
+// noteDiskError handles the error of background writing: a full disk refuses appends until there is space, all else is final.
+func (s *Store) noteDiskError(err error) {
+	switch {
+	case err == nil:
+	case errors.Is(err, ErrNoSpace):
+		s.noteFull(err)
+	default:
+		s.fail(err)
+	}
+}
+
+// makeRoom frees memory for need more bytes of tails, by writing behind if necessary.
+func (s *Store) makeRoom(need int) error {
+	if need == 0 || s.pool.held.Load()+2*int64(need) <= s.opts.TailBytes {
+		return nil
+	}
+	s.dirtyMu.Lock()
+	logs := append([]*Log(nil), s.dirty...)
+	s.dirtyMu.Unlock()
+	for _, l := range logs {
+		l.io.Lock()
+		err := l.flushTail()
+		l.io.Unlock()
+		if err != nil {
+			return err
+		}
+		if s.pool.held.Load()+2*int64(need) <= s.opts.TailBytes/2 {
+			break
+		}
+	}
+	return nil
+}
