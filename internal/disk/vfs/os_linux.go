@@ -69,15 +69,11 @@ func (f *osFile) writeBuffers(bufs [][]byte, off int64) (int64, error) {
 			return written, f.failed("write", err)
 		}
 		written += int64(n)
-		done := 0
-		for done < len(batch) && n >= len(batch[done]) {
-			n -= len(batch[done])
-			done++
-		}
+		done, inside := skip(batch, n)
 		bufs = bufs[done:]
-		if n > 0 || (done == 0 && len(bufs) > 0) {
-			// The kernel stopped inside a buffer: finish that one alone, so that bufs stays unchanged.
-			m, err := f.file.WriteAt(bufs[0][n:], off+written)
+		if inside > 0 || done == 0 {
+			// The kernel stopped short of a buffer's end: finish that one alone, so that bufs stays unchanged.
+			m, err := f.file.WriteAt(bufs[0][inside:], off+written)
 			written += int64(m)
 			if err != nil {
 				return written, f.failed("write", err)
@@ -86,6 +82,16 @@ func (f *osFile) writeBuffers(bufs [][]byte, off int64) (int64, error) {
 		}
 	}
 	return written, nil
+}
+
+// skip tells how many buffers the first n bytes fill, and how many of them are
+// in the one behind those.
+func skip(bufs [][]byte, n int) (done, inside int) {
+	for done < len(bufs) && n >= len(bufs[done]) {
+		n -= len(bufs[done])
+		done++
+	}
+	return done, n
 }
 
 // syncData is fdatasync: the data, and of the metadata what reading it needs.

@@ -86,3 +86,12 @@ func TestHotPathAllocations(t *testing.T) {
 		t.Errorf("%v allocations", n)
 	}
 }
+
+func TestSkipWhatAShortWriteWrote(t *testing.T) {
+	bufs := [][]byte{make([]byte, 3), nil, make([]byte, 2), nil}
+	for n, want := range [][2]int{{0, 0}, {0, 1}, {0, 2}, {2, 0}, {2, 1}, {4, 0}} {
+		if done, inside := skip(bufs, n); [2]int{done, inside} != want {
+			t.Errorf("%d bytes: %d buffers and %d bytes, want %v", n, done, inside, want)
+		}
+	}
+}
