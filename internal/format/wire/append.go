@@ -167,6 +167,9 @@ func appendPresent(b []byte, present bool) []byte {
 	return append(b, 0xff)
 }
 
+// appendTagPresent appends the mark before a struct that can be null in a tagged field, where Kafka has another form.
+func appendTagPresent(b []byte, present bool) []byte { return AppendBool(b, present) }
+
 // openTag begins a tagged field in the tag section whose count is at position section, and returns where its value
 // starts. No message has more than 127 tagged fields, nor a tag above 127, so the count and the tag are one byte.
 func openTag(b []byte, section int, tag byte) ([]byte, int) {

@@ -88,6 +88,9 @@ func (r *Reader) count(size int, nullable bool) int {
 // present reads the mark before a struct that can be null.
 func (r *Reader) present() bool { return r.Int8() >= 0 && r.err == nil }
 
+// tagPresent reads the mark before a struct that can be null in a tagged field.
+func (r *Reader) tagPresent() bool { return r.Uvarint() > 0 }
+
 // resize returns s with n elements, which keep what they refer to so that it can be used again. The result is not nil.
 func resize[T any](r *Reader, s []T, n int) []T {
 	if n <= cap(s) && s != nil {

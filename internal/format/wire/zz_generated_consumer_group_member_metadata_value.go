@@ -45,7 +45,7 @@ func (m *ConsumerGroupMemberMetadataValue) Decode(r *Reader, version int16) {
 	for n := r.tags(); n > 0 && r.err == nil; n-- {
 		switch tag, end := r.tag(); {
 		case tag == 0:
-			if r.present() {
+			if r.tagPresent() {
 				m.ClassicMemberMetadata = renew(r, m.ClassicMemberMetadata)
 				m.ClassicMemberMetadata.decode(r, version)
 			} else {
@@ -72,7 +72,7 @@ func (m *ConsumerGroupMemberMetadataValue) Append(b []byte, version int16) []byt
 	b = append(b, 0)
 	if m.ClassicMemberMetadata == nil || !m.ClassicMemberMetadata.isDefault() {
 		b, at = openTag(b, tags, 0)
-		b = appendPresent(b, m.ClassicMemberMetadata != nil)
+		b = appendTagPresent(b, m.ClassicMemberMetadata != nil)
 		if m.ClassicMemberMetadata != nil {
 			b = m.ClassicMemberMetadata.append(b, version)
 		}

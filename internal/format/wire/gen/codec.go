@@ -10,6 +10,14 @@ func (f *field) nullExpr(st *structure) string {
 	return condition(*f.Nullable, f.Versions.intersect(st.span))
 }
 
+// presence names the form of the mark before a struct that can be null, which is another one in tagged fields.
+func (f *field) presence() string {
+	if f.Tagged.empty() {
+		return "present"
+	}
+	return "tagPresent"
+}
+
 // flexExpr is a Go expression that says whether the version is flexible.
 func flexExpr(st *structure) string { return condition(st.message.Flexible, st.span) }
 
@@ -98,7 +106,7 @@ func (w *writer) decodeField(st *structure, f *field) {
 	case f.sub != nil && null == "false":
 		w.line("%s.decode(r, version)", name)
 	case f.sub != nil:
-		w.line("if r.present() {\n%s = renew(r, %s)\n%s.decode(r, version)\n} else {\n%s = nil\n}", name, name, name, name)
+		w.line("if r.%s() {\n%s = renew(r, %s)\n%s.decode(r, version)\n} else {\n%s = nil\n}", f.presence(), name, name, name, name)
 	case f.array:
 		w.line("%s = r.%ss(%s, %s)", name, small, name, null)
 	case f.element == "string" && f.canBeNull():
@@ -248,7 +256,7 @@ func (w *writer) appendField(st *structure, f *field, flexible string) {
 	case f.sub != nil && null == "false":
 		w.line("b = %s.append(b, version)", name)
 	case f.sub != nil:
-		w.line("b = appendPresent(b, %s != nil)", name)
+		w.line("b = append%s%s(b, %s != nil)", strings.ToUpper(f.presence()[:1]), f.presence()[1:], name)
 		w.line("if %s != nil {\nb = %s.append(b, version)\n}", name, name)
 	case f.array:
 		w.line("b = append%ss(b, %s, %s, %s)", s.suffix, name, null, flexible)
