@@ -37,9 +37,19 @@ func NewBroker(static Values) (*BrokerConfig, error) {
 	if len(errs) > 0 {
 		return nil, errors.Join(errs...)
 	}
-	b := &BrokerConfig{static: maps.Clone(static)}
+	b := &BrokerConfig{static: Values{}}
+	maps.Copy(b.static, static)
+	b.nameBoth("node.id", "broker.id")
+	b.nameBoth("broker.id", "node.id")
 	b.merge()
 	return b, nil
+}
+
+// nameBoth gives other the value of key, as Kafka does with the two names of a node's number.
+func (b *BrokerConfig) nameBoth(key, other string) {
+	if v, ok := b.static[key]; ok && b.static[other] == "" {
+		b.static[other] = v
+	}
 }
 
 // checkBrokerKey checks a value against the key's own rule.
@@ -98,11 +108,20 @@ func CheckDynamic(key, value string, perBroker bool) error {
 	return d.Check(value)
 }
 
+// merge lays the layers over each other. A stronger layer that gives a time in
+// one unit takes away what a weaker one gives in another.
 func (b *BrokerConfig) merge() {
-	b.effective = make(Values, len(b.static)+len(b.dynamicCluster)+len(b.dynamicBroker))
-	maps.Copy(b.effective, b.static)
-	maps.Copy(b.effective, b.dynamicCluster)
-	maps.Copy(b.effective, b.dynamicBroker)
+	b.effective = maps.Clone(b.static)
+	for _, layer := range []Values{b.dynamicCluster, b.dynamicBroker} {
+		for key := range layer {
+			if d, ok := LookupBroker(key); ok {
+				for _, name := range unitNames(d) {
+					delete(b.effective, name)
+				}
+			}
+		}
+		maps.Copy(b.effective, layer)
+	}
 }
 
 // Lookup is the value of a key, its synonyms (converted to its unit) or its
@@ -247,10 +266,8 @@ func (b *BrokerConfig) Prefixed(prefix string) Values {
 
 // NodeID is node.id, or broker.id where only that is set, or -1.
 func (b *BrokerConfig) NodeID() int32 {
-	for _, key := range []string{"node.id", "broker.id"} {
-		if b.IsSet(key) {
-			return int32(b.GetInt(key))
-		}
+	if b.IsSet("node.id") {
+		return int32(b.GetInt("node.id"))
 	}
 	return -1
 }

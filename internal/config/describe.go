@@ -76,6 +76,8 @@ func describeOverlay(b *BrokerConfig, scope Scope, own Source, overrides Values,
 			if base, ok := LookupBroker(d.Synonyms[0].Name); ok {
 				e.Synonyms = append(e.Synonyms, b.layers(base.Name, base)...)
 			}
+		} else if text, ok := d.DefaultValue(); ok && scope == ScopeGroup {
+			e.Synonyms = append(e.Synonyms, d.layered(d.Name, text, SourceDefault))
 		}
 		e.Source = sourceOf(e.Synonyms)
 		out = append(out, e)
@@ -154,16 +156,18 @@ func (d *Def) entry(readOnly bool) Entry {
 }
 
 func (e *Entry) setValue(d *Def, value string, ok bool) {
-	l := d.layered(d.Name, value, SourceDefault)
-	e.Value, e.Null = l.Value, l.Null || !ok
+	e.Null = !ok || d.Sensitive()
+	if !e.Null {
+		e.Value = d.Show(value)
+	}
 }
 
-// layered is a value as it may be shown.
+// layered is a value as it may be shown: as it was written.
 func (d *Def) layered(name, value string, source Source) Layered {
 	if d.Sensitive() {
 		return Layered{Name: name, Null: true, Source: source}
 	}
-	return Layered{Name: name, Value: d.Show(value), Source: source}
+	return Layered{Name: name, Value: value, Source: source}
 }
 
 // Show is value in the one form that Kafka shows it in: without space around it or its elements, true and false in small letters.
