@@ -11,7 +11,7 @@ import (
 type Append struct {
 	ProducerID int64
 	Epoch      int16
-	// FirstSequence and LastSequence are NoSequence for batches of coordinators.
+	// FirstSequence and LastSequence mean nothing in batches of coordinators.
 	FirstSequence, LastSequence int32
 	// FirstOffset and LastOffset need not be known to Check.
 	FirstOffset, LastOffset int64
@@ -242,6 +242,10 @@ func (t *Table) Explain(a *Append, v Verdict) string {
 	}
 	switch v {
 	case OutOfOrderSequence:
+		if p.count == 0 {
+			return fmt.Sprintf("out of order sequence number for producer %d: got %d in epoch %d, a lower one must come first",
+				a.ProducerID, a.FirstSequence, a.Epoch)
+		}
 		return fmt.Sprintf("out of order sequence number for producer %d: got %d in epoch %d, last was %d in epoch %d",
 			a.ProducerID, a.FirstSequence, a.Epoch, p.lastSequence(), p.epoch)
 	case InvalidProducerEpoch:

@@ -38,7 +38,7 @@ func (t *Table) AppendSnapshot(dst []byte) []byte {
 	be := binary.BigEndian
 	dst = be.AppendUint16(dst, snapshotVersion)
 	dst = be.AppendUint32(dst, 0)
-	dst = be.AppendUint32(dst, uint32(len(t.producers)))
+	dst = be.AppendUint32(dst, 0)
 	for i := range t.producers {
 		p := &t.producers[i]
 		last := batch{lastOffset: noOffset, lastSequence: p.lastSequence()}
@@ -54,8 +54,14 @@ func (t *Table) AppendSnapshot(dst []byte) []byte {
 		dst = be.AppendUint32(dst, uint32(p.coordinatorEpoch))
 		dst = be.AppendUint64(dst, uint64(p.txnFirst))
 	}
-	be.PutUint32(dst[start+2:], crc32.Checksum(dst[start+6:], castagnoli))
+	sealSnapshot(dst[start:], len(t.producers))
 	return dst
+}
+
+// sealSnapshot sets count and CRC of a whole snapshot.
+func sealSnapshot(b []byte, count int) {
+	binary.BigEndian.PutUint32(b[6:], uint32(count))
+	binary.BigEndian.PutUint32(b[2:], crc32.Checksum(b[6:], castagnoli))
 }
 
 // Restore replaces the table's state by that of a snapshot taken at offset end. On an error, which is an

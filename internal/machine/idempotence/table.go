@@ -212,7 +212,11 @@ func (t *Table) ApplyMarker(m *Marker) (done Completed, ok bool) {
 	}
 	p.setEpoch(m.Epoch)
 	p.coordinatorEpoch, p.lastTimestamp, p.txnFirst = m.CoordinatorEpoch, m.Timestamp, noOffset
-	delete(t.verifying, m.ProducerID)
+	// A producer of transaction version 2 may begin its next transaction, in the epoch that the marker
+	// raises to, before the marker of the last one is here: that verification stays good.
+	if v := t.verifying[m.ProducerID]; !v.supportsEpochBump || v.epoch != m.Epoch {
+		delete(t.verifying, m.ProducerID)
+	}
 	t.AdvanceTo(m.Offset + 1)
 	return done, ok
 }
