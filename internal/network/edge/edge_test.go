@@ -172,6 +172,15 @@ func (b *bench) dial() *peer {
 	return newPeer(b.t, c)
 }
 
+// peer is a new client over TCP or a pipe.
+func (b *bench) peer(kind string) *peer {
+	b.t.Helper()
+	if kind == "pipe" {
+		return b.pipe()
+	}
+	return b.dial()
+}
+
 func (b *bench) pipe() *peer {
 	near, far := net.Pipe()
 	b.ServeConn("PIPE", far)

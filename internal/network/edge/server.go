@@ -258,8 +258,8 @@ func (s *Server) accept(name string, l net.Listener) {
 func (s *Server) remove(c *Conn, cause error) {
 	var r *refusal
 	if errors.As(cause, &r) {
-		s.counts.refused[r.reason].Add(1)
 		s.complain(c, r.reason, cause)
+		s.counts.refused[r.reason].Add(1)
 	} else if !ordinary(cause) {
 		s.complain(c, none, cause)
 	}
