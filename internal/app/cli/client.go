@@ -1,0 +1,119 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// dialTimeout bounds how long a command tries to reach a node.
+const dialTimeout = 10 * time.Second
+
+// connection is the flags that every command that talks to a node has.
+type connection struct {
+	env
+	bootstrap string
+	json      bool
+}
+
+// flags declares them on cmd.
+func (c *connection) flags(cmd *cobra.Command) {
+	f := cmd.PersistentFlags()
+	f.StringVarP(&c.bootstrap, "bootstrap-server", "b", "localhost:9092", "address of a node, host:port; several separated by commas")
+	f.BoolVar(&c.json, "json", false, "print JSON")
+}
+
+// client connects to the node; it says plainly when nobody is there.
+func (c *connection) client(extra ...kgo.Opt) (*kgo.Client, error) {
+	opts := append([]kgo.Opt{
+		kgo.SeedBrokers(strings.Split(c.bootstrap, ",")...),
+		kgo.ClientID("moldau-cli"),
+		kgo.DialTimeout(dialTimeout),
+		kgo.RetryTimeout(dialTimeout),
+		kgo.MetadataMinAge(100 * time.Millisecond),
+	}, extra...)
+	cl, err := kgo.NewClient(opts...)
+	if err != nil {
+		return nil, usagef("--bootstrap-server %q: %w", c.bootstrap, err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), dialTimeout)
+	defer cancel()
+	if err := cl.Ping(ctx); err != nil {
+		cl.Close()
+		return nil, c.unreachable(err)
+	}
+	return cl, nil
+}
+
+// unreachable says why no node answered and what to do.
+func (c *connection) unreachable(err error) error {
+	var dns *net.DNSError
+	switch {
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return fmt.Errorf("no node listens on %s: start one with `moldau start`, or name another with --bootstrap-server", c.bootstrap)
+	case errors.As(err, &dns):
+		return fmt.Errorf("the address %s cannot be resolved: %w", c.bootstrap, err)
+	default:
+		return fmt.Errorf("the node at %s does not answer as a Kafka broker: %w", c.bootstrap, err)
+	}
+}
+
+// admin is client for administration.
+func (c *connection) admin() (*kadm.Client, error) {
+	cl, err := c.client()
+	if err != nil {
+		return nil, err
+	}
+	return kadm.NewClient(cl), nil
+}
+
+// do runs f with an administration client.
+func (c *connection) do(f func(ctx context.Context, a *kadm.Client) error) error {
+	a, err := c.admin()
+	if err != nil {
+		return err
+	}
+	defer a.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	return explain(f(ctx, a))
+}
+
+// explain turns a broker's error code into what it means.
+func explain(err error) error {
+	var k *kerr.Error
+	if errors.As(err, &k) && err.Error() == k.Error() {
+		return fmt.Errorf("%s: %s", k.Message, k.Description)
+	}
+	return err
+}
+
+// withMessage is a broker's error with the words it sent along.
+func withMessage(err error, message string) error {
+	if err == nil || message == "" {
+		return explain(err)
+	}
+	return errors.New(message)
+}
+
+// print writes v as JSON with --json, and calls people otherwise.
+func (c *connection) print(v any, people func(w io.Writer)) error {
+	if !c.json {
+		people(c.out)
+		return nil
+	}
+	e := json.NewEncoder(c.out)
+	e.SetEscapeHTML(false)
+	return e.Encode(v)
+}

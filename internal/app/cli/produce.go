@@ -1,0 +1,227 @@
+package cli
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// maxLine bounds one record read from the input.
+const maxLine = 64 << 20
+
+// producing is what `moldau produce` was asked to do.
+type producing struct {
+	*connection
+	topic       string
+	separator   string
+	headers     []string
+	partition   int32
+	compression string
+	acks        string
+	linger      time.Duration
+	verbose     bool
+}
+
+func produceCommand(e env) *cobra.Command {
+	p := &producing{connection: &connection{env: e}}
+	cmd := &cobra.Command{
+		Use:   "produce TOPIC",
+		Short: "Write records from the input, one a line",
+		Long: `Write records from the input, one a line.
+
+With --key-separator each line is a key, the separator, and a value. With --json each
+line is an object {"key": …, "value": …, "headers": {…}, "partition": …, "timestamp": …} as
+'moldau consume --json' prints it. A line is acknowledged before the command ends.`,
+		Example: `  echo hello | moldau produce orders
+  printf 'k1:v1\nk2:v2\n' | moldau produce orders --key-separator :
+  moldau consume orders --from start --json | moldau produce copy --json
+  moldau produce orders --header source=shell --compression zstd < lines.txt`,
+		Args: oneName("topic"),
+		RunE: func(_ *cobra.Command, args []string) error {
+			p.topic = args[0]
+			return p.run()
+		},
+	}
+	p.flags(cmd)
+	f := cmd.Flags()
+	f.StringVarP(&p.separator, "key-separator", "k", "", "what stands between key and value in a line; none means that lines are values")
+	f.StringArrayVarP(&p.headers, "header", "H", nil, "a header for every record, key=value; may be repeated")
+	f.Int32VarP(&p.partition, "partition", "p", -1, "partition to write to; -1 chooses by key")
+	f.StringVarP(&p.compression, "compression", "z", "none", "none, gzip, snappy, lz4 or zstd")
+	f.StringVar(&p.acks, "acks", "all", "all, leader or none")
+	f.DurationVar(&p.linger, "linger", 5*time.Millisecond, "how long to wait for a fuller batch")
+	f.BoolVarP(&p.verbose, "verbose", "v", false, "print where each record went")
+	return cmd
+}
+
+var codecs = map[string]func() kgo.CompressionCodec{
+	"none": kgo.NoCompression, "gzip": kgo.GzipCompression, "snappy": kgo.SnappyCompression,
+	"lz4": kgo.Lz4Compression, "zstd": kgo.ZstdCompression,
+}
+
+func (p *producing) options() ([]kgo.Opt, error) {
+	codec, ok := codecs[p.compression]
+	if !ok {
+		return nil, usagef("--compression %q: it is one of none, gzip, snappy, lz4, zstd", p.compression)
+	}
+	opts := []kgo.Opt{
+		kgo.DefaultProduceTopic(p.topic), kgo.AllowAutoTopicCreation(), kgo.ProducerLinger(p.linger),
+		kgo.ProducerBatchCompression(codec()), kgo.UnknownTopicRetries(3),
+		kgo.RecordPartitioner(&chosenPartition{kgo.StickyKeyPartitioner(nil)}),
+	}
+	switch p.acks {
+	case "all":
+	case "leader", "1":
+		opts = append(opts, kgo.RequiredAcks(kgo.LeaderAck()), kgo.DisableIdempotentWrite())
+	case "none", "0":
+		opts = append(opts, kgo.RequiredAcks(kgo.NoAck()), kgo.DisableIdempotentWrite())
+	default:
+		return nil, usagef("--acks %q: it is one of all, leader, none", p.acks)
+	}
+	return opts, nil
+}
+
+// chosenPartition lets a record name its partition, and leaves the choice to
+// the usual partitioner where it does not.
+type chosenPartition struct{ kgo.Partitioner }
+
+func (c *chosenPartition) ForTopic(topic string) kgo.TopicPartitioner {
+	return &chosenTopicPartition{c.Partitioner.ForTopic(topic)}
+}
+
+type chosenTopicPartition struct{ kgo.TopicPartitioner }
+
+func (c *chosenTopicPartition) RequiresConsistency(r *kgo.Record) bool {
+	return r.Partition >= 0 || c.TopicPartitioner.RequiresConsistency(r)
+}
+
+func (c *chosenTopicPartition) Partition(r *kgo.Record, n int) int {
+	if r.Partition >= 0 {
+		return int(r.Partition)
+	}
+	return c.TopicPartitioner.Partition(r, n)
+}
+
+func (p *producing) run() error {
+	opts, err := p.options()
+	if err != nil {
+		return err
+	}
+	headers, err := p.fixedHeaders()
+	if err != nil {
+		return err
+	}
+	cl, err := p.client(opts...)
+	if err != nil {
+		return err
+	}
+	defer cl.Close()
+	out := &outcomes{p: p}
+	lines := bufio.NewScanner(p.in)
+	lines.Buffer(make([]byte, 0, 64<<10), maxLine)
+	n := 0
+	for lines.Scan() && out.failed() == nil {
+		n++
+		r, err := p.record(lines.Bytes())
+		if err != nil {
+			return errors.Join(fmt.Errorf("line %d of the input: %w", n, err), cl.Flush(context.Background()))
+		}
+		r.Headers = append(r.Headers, headers...)
+		cl.Produce(context.Background(), r, out.note)
+	}
+	if err := lines.Err(); err != nil {
+		return fmt.Errorf("line %d of the input: %w", n+1, err)
+	}
+	if err := cl.Flush(context.Background()); err != nil {
+		return err
+	}
+	return out.failed()
+}
+
+func (p *producing) fixedHeaders() ([]kgo.RecordHeader, error) {
+	var out []kgo.RecordHeader
+	for _, h := range p.headers {
+		key, value, ok := strings.Cut(h, "=")
+		if !ok {
+			return nil, usagef("--header %q: write it as key=value", h)
+		}
+		out = append(out, kgo.RecordHeader{Key: key, Value: []byte(value)})
+	}
+	return out, nil
+}
+
+// record makes a record of one line.
+func (p *producing) record(line []byte) (*kgo.Record, error) {
+	r := &kgo.Record{Partition: p.partition}
+	if p.json {
+		return r, p.fromJSON(line, r)
+	}
+	text := string(line)
+	if p.separator == "" {
+		r.Value = []byte(text)
+		return r, nil
+	}
+	key, value, ok := strings.Cut(text, p.separator)
+	if !ok {
+		return nil, fmt.Errorf("there is no separator %q in %q", p.separator, text)
+	}
+	r.Key, r.Value = []byte(key), []byte(value)
+	return r, nil
+}
+
+func (p *producing) fromJSON(line []byte, r *kgo.Record) error {
+	in := jsonRecord{}
+	if err := json.Unmarshal(line, &in); err != nil {
+		return fmt.Errorf("not a record in JSON: %w", err)
+	}
+	var err error
+	if r.Key, err = in.Key.bytes(); err != nil {
+		return err
+	}
+	if r.Value, err = in.Value.bytes(); err != nil {
+		return err
+	}
+	for _, h := range in.Headers {
+		value, err := h.Value.bytes()
+		if err != nil {
+			return err
+		}
+		r.Headers = append(r.Headers, kgo.RecordHeader{Key: h.Key, Value: value})
+	}
+	if in.Timestamp != nil {
+		r.Timestamp = time.UnixMilli(*in.Timestamp)
+	}
+	return nil
+}
+
+// outcomes gathers what became of the records.
+type outcomes struct {
+	p   *producing
+	mu  sync.Mutex // guards err and the output
+	err error
+}
+
+func (o *outcomes) note(r *kgo.Record, err error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	switch {
+	case err != nil && o.err == nil:
+		o.err = fmt.Errorf("topic %s: %w", o.p.topic, explain(err))
+	case err == nil && o.p.verbose:
+		fmt.Fprintf(o.p.out, "%s-%d@%d\n", r.Topic, r.Partition, r.Offset)
+	}
+}
+
+func (o *outcomes) failed() error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.err
+}

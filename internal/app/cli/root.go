@@ -1,0 +1,94 @@
+// Package cli is the command line: `moldau start`, `moldau topic …` and the rest.
+//
+// Duty: every command turns flags into a request to a node by way of the public
+// client (franz-go), or runs a node (package moldau), and prints what people read by
+// default, or JSON with --json. Errors say what, why and what to do; the exit code
+// is 0 for success, 1 for a failure and 2 for a wrong call.
+//
+// Called by cmd/moldau only. It must never reach into a node's parts: what it
+// does to a node, any Kafka client can do.
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+)
+
+// Exit codes that scripts can trust.
+const (
+	exitOK      = 0
+	exitFailure = 1
+	exitUsage   = 2
+)
+
+// usageError is a wrong call: bad flags or arguments.
+type usageError struct{ error }
+
+func (e usageError) Unwrap() error { return e.error }
+
+// usagef makes the error of a wrong call.
+func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
+
+// env is what a command writes to and reads from.
+type env struct {
+	in       io.Reader
+	out, err io.Writer
+}
+
+// Main runs the command line and gives the exit code.
+func Main(args []string) int {
+	return run(args, env{in: os.Stdin, out: os.Stdout, err: os.Stderr})
+}
+
+func run(args []string, e env) int {
+	root := newRoot(e)
+	root.SetArgs(args)
+	err := root.Execute()
+	if err == nil {
+		return exitOK
+	}
+	fmt.Fprintf(e.err, "moldau: %v\n", err)
+	var wrong usageError
+	if errors.As(err, &wrong) || strings.HasPrefix(err.Error(), "unknown command") {
+		return exitUsage
+	}
+	return exitFailure
+}
+
+// newRoot builds the tree of commands.
+func newRoot(e env) *cobra.Command {
+	root := &cobra.Command{
+		Use:   "moldau",
+		Short: "A durable log that speaks Apache Kafka",
+		Long: `Moldau is Apache Kafka on the wire and on disk, in one program.
+
+Start a node, then use it with any Kafka client or with these commands.`,
+		Example: `  moldau start
+  moldau topic create orders --partitions 3
+  echo hello | moldau produce orders
+  moldau consume orders --from start`,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return usagef("unknown command %q: `moldau --help` lists the commands", args[0])
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	root.SetIn(e.in)
+	root.SetOut(e.out)
+	root.SetErr(e.err)
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return usagef("%w: `%s --help` shows the flags", err, cmd.CommandPath())
+	})
+	root.CompletionOptions.HiddenDefaultCmd = true
+	root.AddCommand(startCommand(e), topicCommand(e), produceCommand(e), consumeCommand(e), configCommand(e), clusterCommand(e))
+	return root
+}

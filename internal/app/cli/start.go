@@ -1,0 +1,100 @@
+package cli
+
+import (
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"github.com/moldau/moldau"
+	"github.com/moldau/moldau/internal/clock"
+)
+
+func startCommand(e env) *cobra.Command {
+	var file, dir, listen, level string
+	var set []string
+	cmd := &cobra.Command{
+		Use:   "start",
+		Short: "Run a node",
+		Long: `Run a node: broker and controller in one process.
+
+Without flags it is a durable single node on localhost:9092 with its data under
+./moldau-data, formatted by itself on first start. With --config it takes Kafka's own
+server.properties as it is. Settings come, the later winning, from the defaults or the
+file, from KAFKA_… variables of the environment, and from --set.`,
+		Example: `  moldau start
+  moldau start --dir /var/lib/moldau --listen localhost:19092
+  moldau start --config server.properties --set log.retention.hours=24
+  moldau start --set ack.durability=written`,
+		Args: noArgs,
+		RunE: func(*cobra.Command, []string) error {
+			o := moldau.Options{Dir: dir, Addr: listen, Environ: os.Environ(), Settings: map[string]string{}}
+			if file != "" {
+				text, err := os.ReadFile(file)
+				if err != nil {
+					return fmt.Errorf("the configuration cannot be read: %w", err)
+				}
+				o.Properties, o.PropertiesName = text, file
+			}
+			for _, s := range set {
+				key, value, ok := strings.Cut(s, "=")
+				if !ok {
+					return usagef("--set %q: write it as key=value", s)
+				}
+				o.Settings[strings.TrimSpace(key)] = value
+			}
+			var l slog.Level
+			if err := l.UnmarshalText([]byte(level)); err != nil {
+				return usagef("--log-level %q: it is one of debug, info, warn, error", level)
+			}
+			o.Logger = slog.New(slog.NewTextHandler(e.err, &slog.HandlerOptions{Level: l}))
+			return runNode(e, o)
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&file, "config", "", "Kafka's server.properties to take the settings from")
+	f.StringVar(&dir, "dir", "moldau-data", "directory for the data, when there is no --config")
+	f.StringVar(&listen, "listen", "localhost:9092", "address to listen on, when there is no --config; port 0 takes a free one")
+	f.StringArrayVar(&set, "set", nil, "one setting as key=value, by Kafka's name; may be repeated")
+	f.StringVar(&level, "log-level", "info", "what to log: debug, info, warn or error")
+	return cmd
+}
+
+func noArgs(cmd *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return usagef("%s takes no argument, and got %q: `%s --help` shows the flags", cmd.CommandPath(), args[0], cmd.CommandPath())
+	}
+	return nil
+}
+
+// runNode runs until a signal asks it to stop.
+func runNode(e env, o moldau.Options) error {
+	stop := make(chan os.Signal, 1)
+	signal.Notify(stop, os.Interrupt, syscall.SIGTERM)
+	defer signal.Stop(stop)
+	node, err := moldau.Start(o)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(e.out, `Moldau is ready on %s (%d ms).
+
+  moldau topic create orders        any Kafka client works too: point it
+  moldau produce orders             at %s
+  moldau consume orders --follow
+
+Stop it with Ctrl-C; what it has acknowledged is on disk either way.
+`, node.Addr(), (&clock.Real{}).Mono().Milliseconds(), node.Addr())
+	failed := node.Failed()
+	select {
+	case <-stop:
+	case err = <-failed:
+	}
+	if closeErr := node.Close(); err == nil {
+		err = closeErr
+	}
+	return err
+}

@@ -1,0 +1,156 @@
+// Package broker answers Kafka's requests: one file per API, or per family of
+// small ones.
+//
+// Duty: [Broker.Serve] decodes a request, asks the part that knows (partition
+// table, quorum, coordinator), and encodes the answer with Kafka's error
+// codes. Mapping from Go errors to wire codes happens here and nowhere else.
+//
+// Invariants: a handler never blocks waiting for another request: what must
+// wait takes a callback. Exactly one answer per request. A frame's bytes are
+// used only until the answer. What a request can make the node allocate is
+// bounded by wire.Reader and by the named bounds of each file.
+//
+// Called by network/edge on the connection's goroutine; wired by node. It must
+// never open a file or socket, or start a goroutine but through the world.
+package broker
+
+import (
+	"fmt"
+	"log/slog"
+	"sync"
+
+	"github.com/moldau/moldau/internal/clock"
+	"github.com/moldau/moldau/internal/config"
+	"github.com/moldau/moldau/internal/disk/commitlog"
+	"github.com/moldau/moldau/internal/format/wire"
+	"github.com/moldau/moldau/internal/machine/metadata"
+	"github.com/moldau/moldau/internal/network/edge"
+	"github.com/moldau/moldau/internal/node/coordinator"
+	"github.com/moldau/moldau/internal/node/partition"
+	"github.com/moldau/moldau/internal/node/quorum"
+)
+
+// Options are the parts a Broker works with.
+type Options struct {
+	NodeID    int32
+	ClusterID string
+	World     clock.World
+	Logger    *slog.Logger
+	// Config gives the broker's present settings, dynamic ones included.
+	Config func() *config.BrokerConfig
+	Quorum *quorum.Quorum
+	Table  *partition.Table
+	Stores []*commitlog.Store
+	Groups *coordinator.Groups
+}
+
+// Broker answers requests.
+type Broker struct {
+	nodeID    int32
+	clusterID string
+	world     clock.World
+	logger    *slog.Logger
+	config    func() *config.BrokerConfig
+	quorum    *quorum.Quorum
+	table     *partition.Table
+	stores    []*commitlog.Store
+	groups    *coordinator.Groups
+
+	sessions    *sessionCache
+	producerIDs producerIDs
+	produces    producePool
+	fetches     sync.Pool
+}
+
+var _ edge.Handler = (*Broker)(nil)
+
+// New makes a broker.
+func New(o Options) *Broker {
+	b := &Broker{
+		nodeID: o.NodeID, clusterID: o.ClusterID, world: o.World, logger: o.Logger, config: o.Config,
+		quorum: o.Quorum, table: o.Table, stores: o.Stores, groups: o.Groups,
+	}
+	b.sessions = newSessionCache(o.World, int(o.Config().GetLong("max.incremental.fetch.session.cache.slots")))
+	return b
+}
+
+// Serve answers one request.
+func (b *Broker) Serve(q *edge.Request) {
+	key, version := q.Key, q.Version
+	h, ok := handlers[key]
+	if !ok {
+		q.Hangup(fmt.Errorf("api key %d is not served here", key))
+		return
+	}
+	if r := served(key); version < r.min || version > r.max {
+		if key == wire.KeyApiVersions {
+			b.refuseAPIVersions(q)
+			return
+		}
+		q.Hangup(fmt.Errorf("version %d of api key %d is not served here, only %d to %d", version, key, r.min, r.max))
+		return
+	}
+	h(b, q)
+}
+
+// handler answers one kind of request.
+type handler func(b *Broker, q *edge.Request)
+
+// message is a request's type parameter: a pointer to T that can be decoded.
+type message[T any] interface {
+	*T
+	Decode(r *wire.Reader, version int16)
+}
+
+// response is what can be sent as an answer.
+type response interface {
+	Append(b []byte, version int16) []byte
+}
+
+// on makes a handler of a function of the decoded request; the function calls
+// answer exactly once, now or later.
+func on[T any, P message[T], R response](f func(b *Broker, q *edge.Request, m P, answer func(R))) handler {
+	return func(b *Broker, q *edge.Request) {
+		m := P(new(T))
+		r := wire.NewReader(q.Body)
+		m.Decode(r, q.Version)
+		if err := r.Finish(); err != nil {
+			q.Hangup(malformed(q, err))
+			return
+		}
+		f(b, q, m, func(resp R) { reply(q, resp) })
+	}
+}
+
+// now makes a handler of a function that answers at once.
+func now[T any, P message[T], R response](f func(b *Broker, q *edge.Request, m P) R) handler {
+	return on(func(b *Broker, q *edge.Request, m P, answer func(R)) { answer(f(b, q, m)) })
+}
+
+// reply encodes and sends an answer.
+func reply(q *edge.Request, m response) {
+	resp := q.Begin()
+	resp.Buf = m.Append(resp.Buf, q.Version)
+	q.Reply()
+}
+
+// malformed is why a connection is closed whose request cannot be decoded.
+func malformed(q *edge.Request, err error) error {
+	return fmt.Errorf("malformed request: api key %d version %d: %w", q.Key, q.Version, err)
+}
+
+// image is the metadata as it is now.
+func (b *Broker) image() *metadata.Image { return b.quorum.Image() }
+
+// text gives a pointer to s, or nil when it is empty, as Kafka leaves out empty messages.
+func text(s string) *string {
+	if s == "" {
+		return nil
+	}
+	return &s
+}
+
+// internalTopic tells Kafka's own topics: clients may read but not write them.
+func internalTopic(name string) bool {
+	return name == "__consumer_offsets" || name == "__transaction_state" || name == "__share_group_state"
+}

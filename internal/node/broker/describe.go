@@ -1,0 +1,129 @@
+package broker
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/moldau/moldau/internal/format/wire"
+	"github.com/moldau/moldau/internal/machine/metadata"
+	"github.com/moldau/moldau/internal/network/edge"
+)
+
+// serveDescribeCluster lists the brokers (KIP-700).
+func serveDescribeCluster(b *Broker, q *edge.Request, m *wire.DescribeClusterRequest) *wire.DescribeClusterResponse {
+	out := &wire.DescribeClusterResponse{}
+	out.SetDefaults()
+	out.ClusterID, out.ControllerID, out.EndpointType = b.clusterID, b.nodeID, m.EndpointType
+	if m.EndpointType != 1 {
+		out.EndpointType = 1
+		out.ErrorCode = wire.MismatchedEndpointType
+		out.ErrorMessage = text("The request was sent to an endpoint of type BROKER, but we wanted an endpoint of type CONTROLLER")
+		if m.EndpointType != 2 {
+			out.ErrorCode = wire.UnsupportedEndpointType
+			out.ErrorMessage = text("Unsupported endpoint type: use 1 for brokers or 2 for controllers.")
+		}
+		return out
+	}
+	for _, br := range b.image().Brokers() {
+		host, port, ok := endpoint(br, q.Conn().Listener())
+		if !ok || br.Fenced && !m.IncludeFencedBrokers {
+			continue
+		}
+		out.Brokers = append(out.Brokers, wire.DescribeClusterResponseDescribeClusterBroker{
+			BrokerID: br.BrokerID, Host: host, Port: port, Rack: br.Rack, IsFenced: br.Fenced,
+		})
+	}
+	if m.IncludeClusterAuthorizedOperations {
+		out.ClusterAuthorizedOperations = clusterOperations
+	}
+	return out
+}
+
+// serveDescribeTopicPartitions pages through topics' partitions (KIP-966).
+func serveDescribeTopicPartitions(b *Broker, _ *edge.Request, m *wire.DescribeTopicPartitionsRequest) *wire.DescribeTopicPartitionsResponse {
+	img := b.image()
+	out := &wire.DescribeTopicPartitionsResponse{}
+	out.SetDefaults()
+	names := make([]string, 0, len(m.Topics))
+	for i := range m.Topics {
+		names = append(names, m.Topics[i].Name)
+	}
+	if len(m.Topics) == 0 {
+		for _, t := range img.SortedTopics() {
+			names = append(names, t.Name)
+		}
+	}
+	slices.Sort(names)
+	names = slices.Compact(names)
+	first := int32(0)
+	if m.Cursor != nil {
+		for len(names) > 0 && names[0] < m.Cursor.TopicName {
+			names = names[1:]
+		}
+		if len(names) > 0 && names[0] == m.Cursor.TopicName {
+			first = max(m.Cursor.PartitionIndex, 0)
+		}
+	}
+	limit := b.config().GetLong("max.request.partition.size.limit")
+	left := int(min(int64(max(m.ResponsePartitionLimit, 0)), limit))
+	for _, name := range names {
+		if left <= 0 {
+			out.NextCursor = &wire.DescribeTopicPartitionsResponseCursor{TopicName: name, PartitionIndex: first}
+			break
+		}
+		t, ok := img.Topic(name)
+		if !ok {
+			out.Topics = append(out.Topics, missingTopicPartitions(name))
+			continue
+		}
+		topic, next := b.topicPartitions(t, first, left)
+		out.Topics = append(out.Topics, topic)
+		left -= len(topic.Partitions)
+		first = 0
+		if next >= 0 {
+			out.NextCursor = &wire.DescribeTopicPartitionsResponseCursor{TopicName: name, PartitionIndex: next}
+			break
+		}
+	}
+	return out
+}
+
+func missingTopicPartitions(name string) wire.DescribeTopicPartitionsResponseTopic {
+	t := wire.DescribeTopicPartitionsResponseTopic{}
+	t.SetDefaults()
+	t.Name, t.ErrorCode, t.TopicAuthorizedOperations = &name, wire.UnknownTopicOrPartition, noOperations
+	if !validTopicName(name) {
+		t.ErrorCode = wire.InvalidTopic
+	}
+	return t
+}
+
+// topicPartitions describes at most limit partitions from first on; next is
+// where to go on, or -1.
+func (b *Broker) topicPartitions(t *metadata.Topic, first int32, limit int) (out wire.DescribeTopicPartitionsResponseTopic, next int32) {
+	out.SetDefaults()
+	name := strings.Clone(t.Name)
+	out.Name, out.TopicID, out.IsInternal = &name, t.ID, internalTopic(name)
+	out.TopicAuthorizedOperations = topicOperations
+	for i := first; int(i) < len(t.Partitions); i++ {
+		if len(out.Partitions) >= limit {
+			return out, i
+		}
+		p := t.Partitions[i]
+		o := wire.DescribeTopicPartitionsResponsePartition{}
+		o.SetDefaults()
+		o.PartitionIndex, o.LeaderID, o.LeaderEpoch = i, p.Leader, p.LeaderEpoch
+		o.ReplicaNodes, o.ISRNodes = p.Replicas, p.ISR
+		o.EligibleLeaderReplicas, o.LastKnownELR = nonNil(p.ELR), nonNil(p.LastKnownELR)
+		o.ErrorCode = b.partitionCode(name, i, p)
+		out.Partitions = append(out.Partitions, o)
+	}
+	return out, -1
+}
+
+func nonNil(ids []int32) []int32 {
+	if ids == nil {
+		return []int32{}
+	}
+	return ids
+}

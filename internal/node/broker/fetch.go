@@ -1,0 +1,446 @@
+package broker
+
+import (
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/moldau/moldau/internal/clock"
+	"github.com/moldau/moldau/internal/disk/commitlog"
+	"github.com/moldau/moldau/internal/format/wire"
+	"github.com/moldau/moldau/internal/network/edge"
+	"github.com/moldau/moldau/internal/node/partition"
+)
+
+// Bounds of one fetch.
+const (
+	// maxFetchBytes bounds one response (fetch.max.bytes of the broker, 55 MiB).
+	maxFetchBytes = 57_671_680
+	// maxFetchPartitionsRead bounds how many partitions give data in one response; the others come with the next.
+	maxFetchPartitionsRead = 10_000
+)
+
+// fetch is one Fetch request from its arrival to its answer. It is pooled.
+//
+// Data path: records are never copied here. The response is encoded without
+// them, and each partition's records are spliced in by the edge: file regions
+// by sendfile, the tail's memory by writev.
+type fetch struct {
+	b    *Broker
+	q    *edge.Request
+	req  wire.FetchRequest
+	resp wire.FetchResponse
+
+	session *fetchSession
+	// full tells that every partition is answered, not only those with news.
+	full bool
+	// asked is the request's partitions when there is no session.
+	asked []fetchPartition
+	// list is the partitions to serve, in order.
+	list  []*fetchPartition
+	reads []fetchRead
+	bytes int
+	// failed tells that a partition answers with an error: then nothing waits.
+	failed bool
+
+	mu     sync.Mutex // guards parked
+	parked *parkedFetch
+}
+
+// fetchRead is what one partition answers.
+type fetchRead struct {
+	p    *fetchPartition
+	code wire.Code
+	view commitlog.View
+
+	highWatermark int64
+	lastStable    int64
+	logStart      int64
+	diverging     bool
+	divergeEpoch  int32
+	divergeEnd    int64
+	leaderEpoch   int32
+}
+
+// parkedFetch is a fetch that waits for data.
+type parkedFetch struct {
+	waiter *partition.Waiter
+	timer  clock.Timer
+}
+
+func (b *Broker) takeFetch(q *edge.Request) *fetch {
+	op, _ := b.fetches.Get().(*fetch)
+	if op == nil {
+		op = &fetch{b: b}
+	}
+	op.q = q
+	return op
+}
+
+func (op *fetch) release() {
+	if op.session != nil {
+		op.b.sessions.release(op.session)
+	}
+	b := op.b
+	clear(op.asked)
+	clear(op.list)
+	clear(op.reads)
+	op.asked, op.list, op.reads = op.asked[:0], op.list[:0], op.reads[:0]
+	op.q, op.session, op.full, op.failed, op.bytes, op.parked = nil, nil, false, false, 0, nil
+	if cap(op.reads) <= maxPooledPartitions {
+		b.fetches.Put(op)
+	}
+}
+
+// serveFetch answers at once when there is enough to read or the client does
+// not want to wait, and parks otherwise.
+func (b *Broker) serveFetch(q *edge.Request) {
+	op := b.takeFetch(q)
+	r := wire.NewReader(q.Body)
+	op.req.Decode(r, q.Version)
+	if err := r.Finish(); err != nil {
+		op.release()
+		q.Hangup(malformed(q, err))
+		return
+	}
+	if code := op.open(); code != wire.None {
+		op.refuse(code)
+		return
+	}
+	op.read()
+	missing := int64(op.req.MinBytes) - int64(op.bytes)
+	if op.failed || missing <= 0 || op.req.MaxWaitMs <= 0 || len(op.list) == 0 {
+		op.answer()
+		return
+	}
+	op.park(missing)
+}
+
+// open settles which partitions this fetch is about (KIP-227).
+func (op *fetch) open() wire.Code {
+	req, usesIDs := &op.req, op.q.Version >= 13
+	switch {
+	case req.SessionEpoch == -1 || req.SessionEpoch == 0:
+		if req.SessionID != 0 {
+			op.b.sessions.remove(req.SessionID)
+		}
+		op.full = true
+		op.collect()
+		if req.SessionEpoch == 0 && len(op.asked) > 0 {
+			op.begin(usesIDs)
+		}
+		return wire.None
+	default:
+		s, code := op.b.sessions.acquire(req.SessionID, req.SessionEpoch, usesIDs)
+		if code != wire.None {
+			return code
+		}
+		op.session = s
+		return op.update()
+	}
+}
+
+// collect lists the partitions named in the request.
+func (op *fetch) collect() {
+	for i := range op.req.Topics {
+		topic := &op.req.Topics[i]
+		for j := range topic.Partitions {
+			p := &topic.Partitions[j]
+			op.asked = append(op.asked, fetchPartition{
+				topic: topic.Topic, id: topic.TopicID, index: p.Partition,
+				fetchOffset: p.FetchOffset, logStart: p.LogStartOffset,
+				leaderEpoch: p.CurrentLeaderEpoch, lastFetchedEpoch: p.LastFetchedEpoch,
+				maxBytes: p.PartitionMaxBytes,
+			})
+		}
+	}
+	for i := range op.asked {
+		op.list = append(op.list, &op.asked[i])
+	}
+}
+
+// begin turns a full fetch into a session's first, if there is room for one.
+func (op *fetch) begin(usesIDs bool) {
+	s := op.b.sessions.create(usesIDs)
+	if s == nil {
+		return
+	}
+	op.session = s
+	for i := range op.asked {
+		s.put(&op.asked[i])
+	}
+	op.ring()
+}
+
+// ring lists the session's partitions.
+func (op *fetch) ring() {
+	op.list = op.list[:0]
+	for p := op.session.root.next; p != &op.session.root; p = p.next {
+		op.list = append(op.list, p)
+	}
+}
+
+// update applies an incremental request to its session.
+func (op *fetch) update() wire.Code {
+	for i := range op.req.ForgottenTopicsData {
+		f := &op.req.ForgottenTopicsData[i]
+		for _, index := range f.Partitions {
+			op.session.forget(fetchKey{f.Topic, f.TopicID, index})
+		}
+	}
+	op.collect()
+	for i := range op.asked {
+		if !op.session.put(&op.asked[i]) {
+			return wire.InvalidRequest
+		}
+	}
+	op.ring()
+	return wire.None
+}
+
+// read reads every partition once, within the byte limits.
+func (op *fetch) read() {
+	op.dropReads()
+	left := int(min(int64(op.req.MaxBytes), maxFetchBytes))
+	if op.q.Version < 3 {
+		left = maxFetchBytes
+	}
+	op.bytes, op.failed = 0, false
+	for _, p := range op.list {
+		rd := op.readOne(p, left, op.bytes == 0)
+		op.reads = append(op.reads, rd)
+		op.bytes += rd.view.Len
+		left -= rd.view.Len
+		op.failed = op.failed || rd.code != wire.None || rd.diverging
+	}
+}
+
+func (op *fetch) dropReads() {
+	for i := range op.reads {
+		op.reads[i].view.Release()
+	}
+	clear(op.reads)
+	op.reads = op.reads[:0]
+}
+
+// readOne reads one partition. minOne lets the first batch through even if it
+// is larger than the limits, so that a consumer always gets on (KIP-74).
+func (op *fetch) readOne(p *fetchPartition, left int, minOne bool) fetchRead {
+	rd := fetchRead{p: p, highWatermark: -1, lastStable: -1, logStart: -1}
+	if rd.code = op.find(p); rd.code != wire.None {
+		return rd
+	}
+	part := p.part
+	if rd.code = part.CheckEpoch(p.leaderEpoch); rd.code != wire.None {
+		return rd
+	}
+	rd.highWatermark, rd.lastStable, rd.logStart = part.HighWatermark(), part.LastStable(), part.Log.Start()
+	rd.leaderEpoch = part.LeaderEpoch()
+	if p.lastFetchedEpoch >= 0 && op.diverges(&rd) {
+		return rd
+	}
+	limit := rd.highWatermark
+	if op.req.IsolationLevel == 1 {
+		limit = rd.lastStable
+	}
+	if p.fetchOffset < rd.logStart || p.fetchOffset > max(limit, part.HighWatermark()) {
+		if p.fetchOffset < rd.logStart || p.fetchOffset > part.Log.End() {
+			rd.code = wire.OffsetOutOfRange
+			rd.highWatermark, rd.lastStable, rd.logStart = -1, -1, -1
+		}
+		return rd
+	}
+	size := min(int(p.maxBytes), left)
+	if p.fetchOffset >= limit || size <= 0 && !minOne || len(op.reads) >= maxFetchPartitionsRead {
+		return rd
+	}
+	view, err := part.Log.Read(p.fetchOffset, limit, max(size, 0), minOne)
+	if err != nil {
+		rd.code = op.b.readCode(part, p.fetchOffset, err)
+		return rd
+	}
+	rd.view = view
+	return rd
+}
+
+// find resolves the partition, which stays found until it is deleted.
+func (op *fetch) find(p *fetchPartition) wire.Code {
+	if p.part != nil && !p.part.Closed() {
+		return wire.None
+	}
+	var topic *partition.Topic
+	if op.q.Version >= 13 {
+		if topic = op.b.table.ByID(p.id); topic == nil {
+			return wire.UnknownTopicID
+		}
+	} else {
+		topic = op.b.table.ByName(p.topic)
+	}
+	if p.part = topic.Partition(p.index); p.part == nil {
+		return wire.UnknownTopicOrPartition
+	}
+	return wire.None
+}
+
+// diverges compares what the reader has last fetched with our epochs (KIP-595).
+func (op *fetch) diverges(rd *fetchRead) bool {
+	epoch, end := rd.p.part.Log.EpochEnd(rd.p.lastFetchedEpoch)
+	if epoch < 0 || epoch < rd.p.lastFetchedEpoch || end < rd.p.fetchOffset {
+		rd.diverging, rd.divergeEpoch, rd.divergeEnd = true, epoch, end
+	}
+	return rd.diverging
+}
+
+// readCode maps a failed read.
+func (b *Broker) readCode(p *partition.Partition, offset int64, err error) wire.Code {
+	if errors.Is(err, commitlog.ErrOffsetOutOfRange) {
+		return wire.OffsetOutOfRange
+	}
+	code, _ := appendCode(err)
+	b.logger.Error("a fetch could not read its records", "topic", p.Topic, "partition", p.Index, "offset", offset, "error", err)
+	return code
+}
+
+// park waits until missing more bytes are there, the client's patience ends,
+// or the client is gone.
+//
+// The waiter is registered before the second look at the partitions: what
+// arrives between the first read and the registration is seen by that look,
+// what arrives after it by the waiter.
+func (op *fetch) park(missing int64) {
+	op.dropReads()
+	b := op.b
+	w := partition.NewWaiter(missing, func() { b.world.Go("fetch", op.resume) })
+	parked := &parkedFetch{waiter: w}
+	before := make([]int64, 0, 16)
+	for _, p := range op.list {
+		before = append(before, p.part.HighWatermark())
+	}
+	op.mu.Lock()
+	op.parked = parked
+	for _, p := range op.list {
+		p.part.Wait(w)
+	}
+	parked.timer = b.world.AfterFunc(time.Duration(op.req.MaxWaitMs)*time.Millisecond, w.Fire)
+	op.mu.Unlock()
+	op.q.OnCancel(w.Fire)
+	for i, p := range op.list {
+		if p.part.HighWatermark() != before[i] || p.fetchOffset < before[i] {
+			w.Fire()
+			return
+		}
+	}
+}
+
+// resume reads again and answers; it runs once.
+func (op *fetch) resume() {
+	op.mu.Lock()
+	parked := op.parked
+	op.mu.Unlock()
+	parked.timer.Stop()
+	for _, p := range op.list {
+		p.part.Leave(parked.waiter)
+	}
+	op.read()
+	op.answer()
+}
+
+// refuse answers the whole fetch with one error.
+func (op *fetch) refuse(code wire.Code) {
+	op.resp.SetDefaults()
+	op.resp.ErrorCode = code
+	q := op.q
+	resp := q.Begin()
+	resp.Buf = op.resp.Append(resp.Buf, q.Version)
+	op.release()
+	q.Reply()
+}
+
+// news tells whether an incremental fetch must mention the partition.
+func (rd *fetchRead) news() bool {
+	return rd.view.Len > 0 || rd.code != wire.None || rd.diverging ||
+		rd.highWatermark != rd.p.sentHighWatermark || rd.logStart != rd.p.sentLogStart
+}
+
+// answer encodes the response and hands the records over as parts.
+func (op *fetch) answer() {
+	q := op.q
+	op.resp.ThrottleTimeMs, op.resp.ErrorCode, op.resp.SessionID = 0, wire.None, 0
+	if op.session != nil {
+		op.resp.SessionID = op.session.id
+	}
+	op.fill(q.Version)
+	resp := q.Begin()
+	next := 0
+	resp.Buf = op.resp.AppendParts(resp.Buf, q.Version,
+		func(int, int) int { n := op.reads[next].view.Len; next++; return n },
+		func(_, _, at int) { op.addRecords(resp, at, &op.reads[next-1].view) })
+	op.release()
+	q.Reply()
+}
+
+// addRecords puts a partition's records at their place in the answer, which
+// owns them from now on.
+func (op *fetch) addRecords(resp *edge.Response, at int, v *commitlog.View) {
+	part := edge.Part{At: at, Mem: v.Mem, Done: v.Owner()}
+	if v.File != nil {
+		part.File, part.Off, part.Len = v.File, v.Pos, v.Len
+	}
+	resp.Parts = append(resp.Parts, part)
+}
+
+// fill makes the response's topics of those reads that are news, and drops the others.
+func (op *fetch) fill(version int16) {
+	kept := op.reads[:0]
+	topics := 0
+	for i := range op.reads {
+		rd := op.reads[i]
+		if !op.full && !rd.news() {
+			continue
+		}
+		kept = append(kept, rd)
+		if op.session != nil {
+			op.told(&rd)
+		}
+		if topics == 0 || !op.sameTopic(&op.resp.Responses[topics-1], rd.p) {
+			topics++
+			op.resp.Responses = grow(op.resp.Responses, topics)
+			t := &op.resp.Responses[topics-1]
+			t.Topic, t.TopicID, t.Partitions = rd.p.topic, rd.p.id, t.Partitions[:0]
+		}
+		t := &op.resp.Responses[topics-1]
+		t.Partitions = grow(t.Partitions, len(t.Partitions)+1)
+		rd.encode(&t.Partitions[len(t.Partitions)-1], version)
+	}
+	clear(op.reads[len(kept):])
+	op.reads, op.resp.Responses = kept, op.resp.Responses[:topics]
+}
+
+func (op *fetch) sameTopic(t *wire.FetchResponseFetchableTopicResponse, p *fetchPartition) bool {
+	return t.TopicID == p.id && t.Topic == p.topic
+}
+
+// told remembers what the session's client now knows; a partition that gave
+// data goes to the end of the ring.
+func (op *fetch) told(rd *fetchRead) {
+	rd.p.sentHighWatermark, rd.p.sentLogStart = rd.highWatermark, rd.logStart
+	if rd.code != wire.None {
+		rd.p.sentHighWatermark = -2
+	}
+	if rd.view.Len > 0 {
+		unlink(rd.p)
+		op.session.pushBack(rd.p)
+	}
+}
+
+func (rd *fetchRead) encode(out *wire.FetchResponsePartitionData, _ int16) {
+	aborted := out.AbortedTransactions[:0]
+	out.SetDefaults()
+	out.PartitionIndex, out.ErrorCode = rd.p.index, rd.code
+	out.HighWatermark, out.LastStableOffset, out.LogStartOffset = rd.highWatermark, rd.lastStable, rd.logStart
+	out.PreferredReadReplica = -1
+	out.AbortedTransactions = aborted
+	if rd.diverging {
+		out.DivergingEpoch.Epoch, out.DivergingEpoch.EndOffset = rd.divergeEpoch, rd.divergeEnd
+	}
+}

@@ -1,0 +1,199 @@
+package broker
+
+import (
+	"sync"
+	"time"
+
+	"github.com/moldau/moldau/internal/clock"
+	"github.com/moldau/moldau/internal/format/wire"
+	"github.com/moldau/moldau/internal/node/partition"
+)
+
+// Bounds of fetch sessions (KIP-227).
+const (
+	// maxSessionPartitions bounds what one client can make a session remember.
+	maxSessionPartitions = 200_000
+	// sessionEvictAfter is how long a session must be unused before another
+	// client's new session may take its slot.
+	sessionEvictAfter = 2 * time.Minute
+)
+
+// fetchPartition is one partition of a fetch: what the client asks for, and,
+// in a session, what it was last told.
+type fetchPartition struct {
+	topic string
+	id    wire.UUID
+	index int32
+
+	fetchOffset      int64
+	logStart         int64
+	leaderEpoch      int32
+	lastFetchedEpoch int32
+	maxBytes         int32
+
+	// part is the partition found last time; it is looked up again once it
+	// has been closed.
+	part *partition.Partition
+
+	sentHighWatermark int64
+	sentLogStart      int64
+
+	next, prev *fetchPartition
+}
+
+type fetchKey struct {
+	topic string
+	id    wire.UUID
+	index int32
+}
+
+// fetchSession is what an incremental fetch does not need to repeat. It is
+// used by one request at a time: its connection is muted while one is served,
+// and busy refuses a second connection that uses the same id.
+type fetchSession struct {
+	id       int32
+	epoch    int32
+	usesIDs  bool
+	lastUsed time.Duration
+	busy     bool
+	dead     bool
+
+	parts map[fetchKey]*fetchPartition
+	// root is the sentinel of the ring of partitions in the order they are
+	// served; those that gave data move to the end, so that no partition starves.
+	root fetchPartition
+}
+
+func newFetchSession(id int32, usesIDs bool) *fetchSession {
+	s := &fetchSession{id: id, epoch: 1, usesIDs: usesIDs, parts: make(map[fetchKey]*fetchPartition)}
+	s.root.next, s.root.prev = &s.root, &s.root
+	return s
+}
+
+func (s *fetchSession) pushBack(p *fetchPartition) {
+	p.prev, p.next = s.root.prev, &s.root
+	p.prev.next, p.next.prev = p, p
+}
+
+func unlink(p *fetchPartition) {
+	p.prev.next, p.next.prev = p.next, p.prev
+	p.next, p.prev = nil, nil
+}
+
+// put adds or replaces one partition's request. It reports false when the session is full.
+func (s *fetchSession) put(q *fetchPartition) bool {
+	k := fetchKey{q.topic, q.id, q.index}
+	if old, ok := s.parts[k]; ok {
+		old.fetchOffset, old.logStart = q.fetchOffset, q.logStart
+		old.leaderEpoch, old.lastFetchedEpoch, old.maxBytes = q.leaderEpoch, q.lastFetchedEpoch, q.maxBytes
+		return true
+	}
+	if len(s.parts) >= maxSessionPartitions {
+		return false
+	}
+	p := *q
+	p.sentHighWatermark, p.sentLogStart = -1, -1
+	s.parts[k] = &p
+	s.pushBack(&p)
+	return true
+}
+
+func (s *fetchSession) forget(k fetchKey) {
+	if p, ok := s.parts[k]; ok {
+		unlink(p)
+		delete(s.parts, k)
+	}
+}
+
+// sessionCache holds the sessions of all connections.
+type sessionCache struct {
+	clock clock.Clock
+	slots int
+
+	mu sync.Mutex // guards all below and the fields of each session that is not busy
+	// sessions has at most slots entries.
+	sessions map[int32]*fetchSession
+	nextID   int32
+}
+
+func newSessionCache(c clock.Clock, slots int) *sessionCache {
+	return &sessionCache{clock: c, slots: slots, sessions: make(map[int32]*fetchSession)}
+}
+
+// create makes a session, evicting the longest unused one if it has been idle
+// long enough. nil means that there is no room: the client goes on without.
+func (c *sessionCache) create(usesIDs bool) *fetchSession {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.sessions) >= c.slots && !c.evict() {
+		return nil
+	}
+	for {
+		c.nextID++
+		if c.nextID <= 0 {
+			c.nextID = 1
+		}
+		if _, taken := c.sessions[c.nextID]; !taken {
+			break
+		}
+	}
+	s := newFetchSession(c.nextID, usesIDs)
+	s.lastUsed, s.busy = c.clock.Mono(), true
+	c.sessions[s.id] = s
+	return s
+}
+
+func (c *sessionCache) evict() bool {
+	var oldest *fetchSession
+	for _, s := range c.sessions {
+		if !s.busy && (oldest == nil || s.lastUsed < oldest.lastUsed || s.lastUsed == oldest.lastUsed && s.id < oldest.id) {
+			oldest = s
+		}
+	}
+	if oldest == nil || c.clock.Mono()-oldest.lastUsed < sessionEvictAfter {
+		return false
+	}
+	oldest.dead = true
+	delete(c.sessions, oldest.id)
+	return true
+}
+
+// acquire takes the session for one request. The caller releases it.
+func (c *sessionCache) acquire(id, epoch int32, usesIDs bool) (*fetchSession, wire.Code) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s, ok := c.sessions[id]
+	switch {
+	case !ok:
+		return nil, wire.FetchSessionIDNotFound
+	case s.busy || s.epoch != epoch:
+		return nil, wire.InvalidFetchSessionEpoch
+	case s.usesIDs != usesIDs:
+		return nil, wire.FetchSessionTopicIDError
+	}
+	s.busy, s.lastUsed = true, c.clock.Mono()
+	if s.epoch++; s.epoch <= 0 {
+		s.epoch = 1
+	}
+	return s, wire.None
+}
+
+func (c *sessionCache) release(s *fetchSession) {
+	c.mu.Lock()
+	s.busy, s.lastUsed = false, c.clock.Mono()
+	if len(s.parts) == 0 {
+		s.dead = true
+		delete(c.sessions, s.id)
+	}
+	c.mu.Unlock()
+}
+
+// remove ends a session at its client's wish.
+func (c *sessionCache) remove(id int32) {
+	c.mu.Lock()
+	if s, ok := c.sessions[id]; ok {
+		s.dead = true
+		delete(c.sessions, id)
+	}
+	c.mu.Unlock()
+}

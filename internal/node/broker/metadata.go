@@ -1,0 +1,182 @@
+package broker
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/moldau/moldau/internal/format/wire"
+	"github.com/moldau/moldau/internal/machine/metadata"
+	"github.com/moldau/moldau/internal/network/edge"
+)
+
+// maxAutoCreate bounds the topics that one Metadata request may create.
+const maxAutoCreate = 1000
+
+// noOperations is the bitfield's value when operations were not asked for.
+const noOperations int32 = -2147483648
+
+// Operations that anybody may do while no authorizer is set, as Kafka lists
+// them (bits by AclOperation code): on topics READ to DESCRIBE_CONFIGS, on the
+// cluster CREATE to IDEMPOTENT_WRITE, on groups READ, DELETE, DESCRIBE.
+const (
+	topicOperations   int32 = 1<<3 | 1<<4 | 1<<5 | 1<<6 | 1<<7 | 1<<8 | 1<<10 | 1<<11
+	clusterOperations int32 = 1<<5 | 1<<7 | 1<<8 | 1<<9 | 1<<10 | 1<<11 | 1<<12
+	groupOperations   int32 = 1<<3 | 1<<6 | 1<<8
+)
+
+// serveMetadata lists brokers and topics, and creates topics on the way if
+// client and broker allow.
+//
+// Differs from Kafka: a topic created here is in the answer; Kafka answers with
+// an error first and lets the client come back.
+func serveMetadata(b *Broker, q *edge.Request, m *wire.MetadataRequest, answer func(*wire.MetadataResponse)) {
+	missing := b.creatable(q.Version, m)
+	if len(missing) == 0 {
+		answer(b.metadata(q, m))
+		return
+	}
+	create := &wire.CreateTopicsRequest{}
+	create.SetDefaults()
+	for _, name := range missing {
+		create.Topics = append(create.Topics, autoTopic(b, name))
+	}
+	b.quorum.Propose(create, func(any, error) { answer(b.metadata(q, m)) })
+}
+
+// autoTopic is the request that creates a topic somebody used without creating it.
+func autoTopic(b *Broker, name string) wire.CreateTopicsRequestCreatableTopic {
+	t := wire.CreateTopicsRequestCreatableTopic{}
+	t.SetDefaults()
+	t.Name, t.NumPartitions, t.ReplicationFactor = name, -1, -1
+	if internalTopic(name) {
+		return b.internalTopicRequest(name)
+	}
+	return t
+}
+
+// creatable lists the names that do not exist and may be created.
+func (b *Broker) creatable(version int16, m *wire.MetadataRequest) []string {
+	if m.Topics == nil || version >= 4 && !m.AllowAutoTopicCreation || !b.config().GetBool("auto.create.topics.enable") {
+		return nil
+	}
+	img := b.image()
+	var names []string
+	for i := range m.Topics {
+		name := m.Topics[i].Name
+		if name == nil || !m.Topics[i].TopicID.IsZero() || !validTopicName(*name) {
+			continue
+		}
+		if _, ok := img.Topic(*name); !ok && !slices.Contains(names, *name) && len(names) < maxAutoCreate {
+			names = append(names, *name)
+		}
+	}
+	return names
+}
+
+// metadata answers from the present image.
+func (b *Broker) metadata(q *edge.Request, m *wire.MetadataRequest) *wire.MetadataResponse {
+	img, version := b.image(), q.Version
+	out := &wire.MetadataResponse{}
+	out.SetDefaults()
+	out.ClusterID, out.ControllerID = &b.clusterID, b.nodeID
+	listener := q.Conn().Listener()
+	for _, br := range img.Brokers() {
+		if host, port, ok := endpoint(br, listener); ok && !br.Fenced {
+			out.Brokers = append(out.Brokers, wire.MetadataResponseBroker{NodeID: br.BrokerID, Host: host, Port: port, Rack: br.Rack})
+		}
+	}
+	if m.IncludeClusterAuthorizedOperations {
+		out.ClusterAuthorizedOperations = clusterOperations
+	}
+	if m.Topics == nil || version == 0 && len(m.Topics) == 0 {
+		for _, t := range img.SortedTopics() {
+			out.Topics = append(out.Topics, b.metadataTopic(t, m))
+		}
+		return out
+	}
+	for i := range m.Topics {
+		out.Topics = append(out.Topics, b.askedTopic(img, &m.Topics[i], m))
+	}
+	return out
+}
+
+// askedTopic answers for one topic that was asked for by name or id.
+func (b *Broker) askedTopic(img *metadata.Image, asked *wire.MetadataRequestTopic, m *wire.MetadataRequest) wire.MetadataResponseTopic {
+	var t *metadata.Topic
+	var ok bool
+	missing := wire.UnknownTopicOrPartition
+	switch {
+	case !asked.TopicID.IsZero():
+		t, ok = img.TopicByID(asked.TopicID)
+		missing = wire.UnknownTopicID
+	case asked.Name != nil:
+		t, ok = img.Topic(*asked.Name)
+		if !validTopicName(*asked.Name) {
+			missing = wire.InvalidTopic
+		}
+	}
+	if ok {
+		return b.metadataTopic(t, m)
+	}
+	out := wire.MetadataResponseTopic{}
+	out.SetDefaults()
+	out.ErrorCode, out.Name, out.TopicID = missing, asked.Name, asked.TopicID
+	out.TopicAuthorizedOperations = noOperations
+	return out
+}
+
+func (b *Broker) metadataTopic(t *metadata.Topic, m *wire.MetadataRequest) wire.MetadataResponseTopic {
+	out := wire.MetadataResponseTopic{}
+	out.SetDefaults()
+	name := t.Name
+	out.Name, out.TopicID, out.IsInternal = &name, t.ID, internalTopic(name)
+	out.TopicAuthorizedOperations = noOperations
+	if m.IncludeTopicAuthorizedOperations {
+		out.TopicAuthorizedOperations = topicOperations
+	}
+	out.Partitions = make([]wire.MetadataResponsePartition, len(t.Partitions))
+	for i, p := range t.Partitions {
+		o := &out.Partitions[i]
+		o.SetDefaults()
+		o.PartitionIndex, o.LeaderID, o.LeaderEpoch = int32(i), p.Leader, p.LeaderEpoch
+		o.ReplicaNodes, o.ISRNodes = p.Replicas, p.ISR
+		if o.ErrorCode = b.partitionCode(name, int32(i), p); o.ErrorCode != wire.None {
+			o.OfflineReplicas = []int32{b.nodeID}
+		}
+	}
+	return out
+}
+
+// partitionCode tells whether a partition can be used.
+func (b *Broker) partitionCode(topic string, index int32, p *metadata.Partition) wire.Code {
+	if p.Leader == metadata.NoLeader {
+		return wire.LeaderNotAvailable
+	}
+	if p.Leader == b.nodeID && b.table.ByName(topic).Partition(index) == nil {
+		return wire.LeaderNotAvailable
+	}
+	return wire.None
+}
+
+// endpoint is a broker's address on the listener that the client came by.
+func endpoint(br *metadata.Broker, listener string) (host string, port int32, ok bool) {
+	for i := range br.EndPoints {
+		if e := &br.EndPoints[i]; e.Name == listener {
+			return e.Host, int32(e.Port), true
+		}
+	}
+	if len(br.EndPoints) > 0 && listener == "" {
+		return br.EndPoints[0].Host, int32(br.EndPoints[0].Port), true
+	}
+	return "", -1, false
+}
+
+// validTopicName is Kafka's rule: 1 to 249 of [a-zA-Z0-9._-], not "." or "..".
+func validTopicName(name string) bool {
+	if name == "" || len(name) > 249 || name == "." || name == ".." {
+		return false
+	}
+	return !strings.ContainsFunc(name, func(r rune) bool {
+		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && r != '.' && r != '_' && r != '-'
+	})
+}

@@ -1,0 +1,186 @@
+package broker
+
+import (
+	"errors"
+
+	"github.com/moldau/moldau/internal/disk/commitlog"
+	"github.com/moldau/moldau/internal/format/wire"
+	"github.com/moldau/moldau/internal/network/edge"
+	"github.com/moldau/moldau/internal/node/partition"
+)
+
+// Special timestamps of ListOffsets.
+const (
+	latestTimestamp       = -1
+	earliestTimestamp     = -2
+	maxTimestamp          = -3 // KIP-734
+	earliestLocal         = -4 // KIP-405
+	latestTiered          = -5 // KIP-1005
+	earliestPendingUpload = -6 // KIP-1023
+)
+
+// serveListOffsets finds offsets by time.
+func serveListOffsets(b *Broker, q *edge.Request, m *wire.ListOffsetsRequest) *wire.ListOffsetsResponse {
+	out := &wire.ListOffsetsResponse{}
+	out.SetDefaults()
+	seen := make(map[topicIndex]bool)
+	twice := make(map[topicIndex]bool)
+	for i := range m.Topics {
+		for j := range m.Topics[i].Partitions {
+			k := topicIndex{m.Topics[i].Name, m.Topics[i].Partitions[j].PartitionIndex}
+			twice[k] = seen[k]
+			seen[k] = true
+		}
+	}
+	for i := range m.Topics {
+		in := &m.Topics[i]
+		t := wire.ListOffsetsResponseListOffsetsTopicResponse{Name: in.Name}
+		topic := b.table.ByName(in.Name)
+		for j := range in.Partitions {
+			asked := &in.Partitions[j]
+			r := wire.ListOffsetsResponseListOffsetsPartitionResponse{}
+			r.SetDefaults()
+			r.PartitionIndex = asked.PartitionIndex
+			if twice[topicIndex{in.Name, asked.PartitionIndex}] {
+				r.ErrorCode = wire.InvalidRequest
+			} else {
+				b.listOffset(topic.Partition(asked.PartitionIndex), q.Version, m.IsolationLevel, asked, &r)
+			}
+			t.Partitions = append(t.Partitions, r)
+		}
+		out.Topics = append(out.Topics, t)
+	}
+	return out
+}
+
+type topicIndex struct {
+	topic string
+	index int32
+}
+
+// timestampSince is the version that brought each special timestamp.
+var timestampSince = map[int64]int16{maxTimestamp: 7, earliestLocal: 8, latestTiered: 9, earliestPendingUpload: 11}
+
+func (b *Broker) listOffset(p *partition.Partition, version int16, isolation int8, asked *wire.ListOffsetsRequestListOffsetsPartition, r *wire.ListOffsetsResponseListOffsetsPartitionResponse) {
+	if p == nil {
+		r.ErrorCode = wire.UnknownTopicOrPartition
+		return
+	}
+	if r.ErrorCode = p.CheckEpoch(asked.CurrentLeaderEpoch); r.ErrorCode != wire.None {
+		return
+	}
+	if since, special := timestampSince[asked.Timestamp]; asked.Timestamp < earliestPendingUpload || special && version < since {
+		r.ErrorCode = wire.UnsupportedVersion
+		return
+	}
+	end := p.HighWatermark()
+	if isolation == 1 {
+		end = p.LastStable()
+	}
+	switch asked.Timestamp {
+	case latestTimestamp:
+		r.Offset, r.LeaderEpoch = end, p.LeaderEpoch()
+	case earliestTimestamp, earliestLocal:
+		r.Offset = p.Log.Start()
+		r.LeaderEpoch = p.Log.EpochAt(r.Offset)
+	case latestTiered, earliestPendingUpload:
+		// Nothing is tiered: no offset, as Kafka answers without remote storage.
+	default:
+		b.offsetByTime(p, asked.Timestamp, end, r)
+	}
+}
+
+// offsetByTime looks a timestamp, or the largest one, up in the log.
+func (b *Broker) offsetByTime(p *partition.Partition, timestamp, end int64, r *wire.ListOffsetsResponseListOffsetsPartitionResponse) {
+	find := func() (int64, int64, int32, bool, error) { return p.Log.OffsetForTimestamp(timestamp) }
+	if timestamp == maxTimestamp {
+		find = p.Log.MaxTimestamp
+	}
+	offset, at, epoch, found, err := find()
+	switch {
+	case err != nil:
+		r.ErrorCode, _ = appendCode(err)
+	case found && offset < end:
+		r.Offset, r.Timestamp, r.LeaderEpoch = offset, at, epoch
+	}
+}
+
+// serveOffsetForLeaderEpoch tells where an epoch ended (KIP-101, KIP-320).
+func serveOffsetForLeaderEpoch(b *Broker, _ *edge.Request, m *wire.OffsetForLeaderEpochRequest) *wire.OffsetForLeaderEpochResponse {
+	out := &wire.OffsetForLeaderEpochResponse{}
+	out.SetDefaults()
+	for i := range m.Topics {
+		in := &m.Topics[i]
+		t := wire.OffsetForLeaderEpochResponseOffsetForLeaderTopicResult{Topic: in.Topic}
+		topic := b.table.ByName(in.Topic)
+		for j := range in.Partitions {
+			asked := &in.Partitions[j]
+			r := wire.OffsetForLeaderEpochResponseEpochEndOffset{}
+			r.SetDefaults()
+			r.Partition = asked.Partition
+			if p := topic.Partition(asked.Partition); p == nil {
+				r.ErrorCode = wire.UnknownTopicOrPartition
+			} else if r.ErrorCode = p.CheckEpoch(asked.CurrentLeaderEpoch); r.ErrorCode == wire.None {
+				r.LeaderEpoch, r.EndOffset = epochEnd(p, asked.LeaderEpoch)
+			}
+			t.Partitions = append(t.Partitions, r)
+		}
+		out.Topics = append(out.Topics, t)
+	}
+	return out
+}
+
+// epochEnd is the log's answer; the present epoch ends at what is visible.
+func epochEnd(p *partition.Partition, epoch int32) (int32, int64) {
+	if epoch == p.LeaderEpoch() {
+		return epoch, p.HighWatermark()
+	}
+	return p.Log.EpochEnd(epoch)
+}
+
+// serveDeleteRecords moves log start offsets (KIP-107).
+func serveDeleteRecords(b *Broker, _ *edge.Request, m *wire.DeleteRecordsRequest) *wire.DeleteRecordsResponse {
+	out := &wire.DeleteRecordsResponse{}
+	out.SetDefaults()
+	for i := range m.Topics {
+		in := &m.Topics[i]
+		t := wire.DeleteRecordsResponseDeleteRecordsTopicResult{Name: in.Name}
+		topic := b.table.ByName(in.Name)
+		for j := range in.Partitions {
+			r := wire.DeleteRecordsResponseDeleteRecordsPartitionResult{PartitionIndex: in.Partitions[j].PartitionIndex, LowWatermark: -1}
+			p := topic.Partition(r.PartitionIndex)
+			switch {
+			case p == nil:
+				r.ErrorCode = wire.UnknownTopicOrPartition
+			case internalTopic(in.Name):
+				r.ErrorCode = wire.InvalidTopic
+			default:
+				r.LowWatermark, r.ErrorCode = deleteRecords(p, in.Partitions[j].Offset)
+			}
+			t.Partitions = append(t.Partitions, r)
+		}
+		out.Topics = append(out.Topics, t)
+	}
+	return out
+}
+
+// deleteRecords deletes below offset; -1 stands for the high watermark.
+func deleteRecords(p *partition.Partition, offset int64) (int64, wire.Code) {
+	if cfg := p.Config(); !cfg.Delete {
+		return -1, wire.PolicyViolation
+	}
+	if offset == -1 {
+		offset = p.HighWatermark()
+	}
+	if offset < 0 || offset > p.HighWatermark() {
+		return -1, wire.OffsetOutOfRange
+	}
+	if err := p.Log.DeleteRecords(offset); err != nil {
+		if errors.Is(err, commitlog.ErrOffsetOutOfRange) {
+			return -1, wire.OffsetOutOfRange
+		}
+		code, _ := appendCode(err)
+		return -1, code
+	}
+	return p.Log.Start(), wire.None
+}

@@ -1,0 +1,311 @@
+package broker
+
+import (
+	"errors"
+	"sync"
+	"sync/atomic"
+
+	"github.com/moldau/moldau/internal/clock"
+	"github.com/moldau/moldau/internal/config"
+	"github.com/moldau/moldau/internal/disk/commitlog"
+	"github.com/moldau/moldau/internal/format/compress"
+	"github.com/moldau/moldau/internal/format/record"
+	"github.com/moldau/moldau/internal/format/wire"
+	"github.com/moldau/moldau/internal/network/edge"
+	"github.com/moldau/moldau/internal/node/partition"
+)
+
+// produce is one Produce request from its arrival to its answer. It is pooled:
+// in the steady state a request allocates nothing here.
+type produce struct {
+	b    *Broker
+	q    *edge.Request
+	req  wire.ProduceRequest
+	resp wire.ProduceResponse
+
+	appends []produceAppend
+	pending atomic.Int32
+	// done is op.appended, bound once.
+	done func(*commitlog.Append)
+}
+
+// produceAppend is one partition of the request.
+type produceAppend struct {
+	commitlog.Append
+	part *partition.Partition
+	// code and message are the refusal, if it never got to the log.
+	code    wire.Code
+	message string
+	bad     []record.BadRecord
+}
+
+// producePool keeps finished requests' memory.
+type producePool struct{ pool sync.Pool }
+
+func (b *Broker) takeProduce(q *edge.Request) *produce {
+	op, _ := b.produces.pool.Get().(*produce)
+	if op == nil {
+		op = &produce{b: b}
+		op.done = op.appended
+	}
+	op.q = q
+	return op
+}
+
+// maxPooledPartitions bounds what a pooled request keeps.
+const maxPooledPartitions = 4096
+
+func (op *produce) release() {
+	b := op.b
+	clear(op.appends)
+	op.q = nil
+	op.req.TransactionalID = nil
+	if cap(op.appends) <= maxPooledPartitions {
+		b.produces.pool.Put(op)
+	}
+}
+
+// serveProduce appends each partition's batch. The answer goes out when the
+// last of them is stable or refused.
+func (b *Broker) serveProduce(q *edge.Request) {
+	op := b.takeProduce(q)
+	r := wire.NewReader(q.Body)
+	r.AliasStrings = true
+	op.req.Decode(r, q.Version)
+	if err := r.Finish(); err != nil {
+		op.release()
+		q.Hangup(malformed(q, err))
+		return
+	}
+	n := 0
+	for i := range op.req.TopicData {
+		n += len(op.req.TopicData[i].PartitionData)
+	}
+	if cap(op.appends) < n {
+		op.appends = make([]produceAppend, n)
+	}
+	op.appends = op.appends[:n]
+	op.pending.Store(int32(n) + 1)
+	if acks := op.req.Acks; acks < -1 || acks > 1 {
+		op.refuseAll(wire.InvalidRequiredAcks, "")
+	} else {
+		op.start()
+	}
+	op.finishOne()
+}
+
+// refuseAll answers every partition with the same error.
+func (op *produce) refuseAll(code wire.Code, message string) {
+	for i := range op.appends {
+		op.appends[i].code, op.appends[i].message = code, message
+	}
+	op.pending.Add(-int32(len(op.appends)))
+}
+
+func (op *produce) start() {
+	at := 0
+	for i := range op.req.TopicData {
+		data := &op.req.TopicData[i]
+		topic, unknown := op.topic(data)
+		for j := range data.PartitionData {
+			a := &op.appends[at]
+			at++
+			if a.part = topic.Partition(data.PartitionData[j].Index); a.part == nil {
+				a.code = unknown
+				op.pending.Add(-1)
+				continue
+			}
+			op.append(a, data.PartitionData[j].Records)
+		}
+	}
+}
+
+// topic finds the topic that data is for; code is what a missing one, or a
+// missing partition of it, is answered with.
+func (op *produce) topic(data *wire.ProduceRequestTopicProduceData) (topic *partition.Topic, code wire.Code) {
+	if op.q.Version >= 13 {
+		if topic = op.b.table.ByID(data.TopicID); topic == nil {
+			return nil, wire.UnknownTopicID
+		}
+	} else {
+		topic = op.b.table.ByName(data.Name)
+	}
+	if topic != nil && internalTopic(topic.Name) {
+		return nil, wire.InvalidTopic
+	}
+	return topic, wire.UnknownTopicOrPartition
+}
+
+// append validates one partition's records and gives them to its log.
+func (op *produce) append(a *produceAppend, records []byte) {
+	limits := limitsOf(a.part.Config())
+	limits.Now = clock.Millis(op.b.world.Now())
+	limits.RefuseZstd = op.q.Version < 7
+	info, err := record.Validate(records, &limits)
+	if err == nil && info.Batch.IsTransactional() {
+		a.code, a.message = wire.InvalidTxnState, "transactional records cannot be produced: this node has no transaction coordinator yet"
+		op.pending.Add(-1)
+		return
+	}
+	var batch record.Batch
+	if err == nil {
+		batch, err = record.Prepare(nil, &info, &limits)
+	}
+	if err != nil {
+		a.code, a.message, a.bad = produceRefusal(err)
+		op.pending.Add(-1)
+		return
+	}
+	a.Records = batch
+	a.LeaderEpoch = a.part.LeaderEpoch()
+	a.Done = op.done
+	a.part.Log.Append(&a.Append)
+}
+
+// limitsOf is what a topic's configuration demands of a batch.
+func limitsOf(cfg *config.TopicConfig) record.Limits {
+	l := record.Limits{
+		MaxBatchBytes: cfg.MaxMessageBytes,
+		MaxInflated:   cfg.MaxDecompressedMessageBytes,
+		Compacted:     cfg.Compact,
+		TimestampType: record.TimestampType(cfg.TimestampType),
+		BeforeMax:     cfg.TimestampBeforeMaxMs,
+		AfterMax:      cfg.TimestampAfterMaxMs,
+	}
+	if cfg.CompressionType != config.CompressionProducer {
+		l.Target = record.Target{Fixed: true, Codec: compress.Codec(cfg.CompressionType), Level: codecLevel(cfg)}
+	}
+	return l
+}
+
+// codecLevel is the level of the codec that the topic demands.
+func codecLevel(cfg *config.TopicConfig) int {
+	switch cfg.CompressionType {
+	case config.CompressionGzip:
+		return cfg.GzipLevel
+	case config.CompressionLz4:
+		return cfg.Lz4Level
+	case config.CompressionZstd:
+		return cfg.ZstdLevel
+	default:
+		return compress.DefaultLevel
+	}
+}
+
+// produceRefusal maps a validation error to Kafka's answer.
+func produceRefusal(err error) (wire.Code, string, []record.BadRecord) {
+	var bad *record.Error
+	if !errors.As(err, &bad) {
+		return wire.UnknownServerError, err.Error(), nil
+	}
+	return refusalCodes[bad.Kind], bad.Msg, bad.Records
+}
+
+func (op *produce) appended(*commitlog.Append) { op.finishOne() }
+
+// finishOne is called once for each partition and once for the request; the
+// last call answers.
+func (op *produce) finishOne() {
+	if op.pending.Add(-1) == 0 {
+		op.finish()
+	}
+}
+
+// finish writes the answer.
+func (op *produce) finish() {
+	if op.req.Acks == 0 {
+		op.finishUnacknowledged()
+		return
+	}
+	op.resp.Responses = grow(op.resp.Responses, len(op.req.TopicData))
+	at := 0
+	for i := range op.req.TopicData {
+		data, out := &op.req.TopicData[i], &op.resp.Responses[i]
+		out.Name, out.TopicID = data.Name, data.TopicID
+		out.PartitionResponses = grow(out.PartitionResponses, len(data.PartitionData))
+		for j := range data.PartitionData {
+			op.appends[at].answer(&out.PartitionResponses[j], data.PartitionData[j].Index)
+			at++
+		}
+	}
+	op.resp.ThrottleTimeMs = 0
+	q := op.q
+	resp := q.Begin()
+	resp.Buf = op.resp.Append(resp.Buf, q.Version)
+	op.release()
+	q.Reply()
+}
+
+// finishUnacknowledged ends a request with acks=0: the only way to tell of an
+// error is to close the connection, as Kafka does.
+func (op *produce) finishUnacknowledged() {
+	var failed error
+	for i := range op.appends {
+		a := &op.appends[i]
+		if code, message := a.outcome(); code != wire.None && failed == nil {
+			failed = &unacknowledgedError{code: code, message: message}
+		}
+	}
+	q := op.q
+	op.release()
+	if failed != nil {
+		q.Hangup(failed)
+		return
+	}
+	q.ReplyNothing()
+}
+
+type unacknowledgedError struct {
+	code    wire.Code
+	message string
+}
+
+func (e *unacknowledgedError) Error() string {
+	return "a produce with acks=0 failed and the connection is the only place to say so: " + e.code.String() + " " + e.message
+}
+
+// outcome is the partition's error, if any.
+func (a *produceAppend) outcome() (wire.Code, string) {
+	if a.code != wire.None || a.Err == nil {
+		return a.code, a.message
+	}
+	return appendCode(a.Err)
+}
+
+// answer fills the partition's part of the response.
+func (a *produceAppend) answer(out *wire.ProduceResponsePartitionProduceResponse, index int32) {
+	out.SetDefaults()
+	out.Index = index
+	out.BaseOffset, out.LogAppendTimeMs, out.LogStartOffset = -1, -1, -1
+	code, message := a.outcome()
+	out.ErrorCode = code
+	if code != wire.None {
+		if message != "" {
+			out.ErrorMessage = &message
+		}
+		for _, bad := range a.bad {
+			e := wire.ProduceResponseBatchIndexAndErrorMessage{BatchIndex: bad.Index}
+			if bad.Msg != "" {
+				text := bad.Msg
+				e.BatchIndexErrorMessage = &text
+			}
+			out.RecordErrors = append(out.RecordErrors, e)
+		}
+		return
+	}
+	out.BaseOffset, out.LogStartOffset = a.BaseOffset, a.LogStart
+	if a.part.Config().TimestampType == config.LogAppendTime {
+		out.LogAppendTimeMs = batchTime(a.Records)
+	}
+}
+
+// batchTime is the time stamped into a batch of a topic with LogAppendTime.
+func batchTime(batch []byte) int64 { return record.Batch(batch).MaxTimestamp() }
+
+// grow gives s the length n, reusing its memory and that of its elements.
+func grow[T any](s []T, n int) []T {
+	if cap(s) < n {
+		s = append(s[:cap(s)], make([]T, n-cap(s))...)
+	}
+	return s[:n]
+}

@@ -1,0 +1,112 @@
+package broker
+
+import (
+	"sync"
+
+	"github.com/moldau/moldau/internal/format/wire"
+	"github.com/moldau/moldau/internal/network/edge"
+)
+
+// producerIDs hands out producer ids from blocks that the controller allots;
+// a block that is not used up when the node stops is lost, as in Kafka.
+type producerIDs struct {
+	mu sync.Mutex // guards all below
+	// next and end are what is left of the present block.
+	next, end int64
+	// waiting are the requests that came while a block was being fetched. It is
+	// bounded by the connections: each has at most one InitProducerId in flight.
+	waiting  []func(id int64, code wire.Code)
+	fetching bool
+}
+
+// take calls done with an id, now or when the controller has answered.
+func (p *producerIDs) take(b *Broker, done func(id int64, code wire.Code)) {
+	p.mu.Lock()
+	if p.next < p.end {
+		id := p.next
+		p.next++
+		p.mu.Unlock()
+		done(id, wire.None)
+		return
+	}
+	p.waiting = append(p.waiting, done)
+	first := !p.fetching
+	p.fetching = true
+	p.mu.Unlock()
+	if first {
+		p.fetch(b)
+	}
+}
+
+func (p *producerIDs) fetch(b *Broker) {
+	m := &wire.AllocateProducerIdsRequest{BrokerID: b.nodeID, BrokerEpoch: b.quorum.BrokerEpoch()}
+	b.quorum.Propose(m, func(reply any, err error) {
+		resp, ok := reply.(*wire.AllocateProducerIdsResponse)
+		code := wire.CoordinatorLoadInProgress
+		if err == nil && ok && resp.ErrorCode == wire.None {
+			code = wire.None
+		}
+		p.mu.Lock()
+		if code == wire.None {
+			p.next, p.end = resp.ProducerIDStart, resp.ProducerIDStart+int64(resp.ProducerIDLen)
+		}
+		due := p.waiting
+		p.waiting, p.fetching = nil, false
+		p.mu.Unlock()
+		for _, done := range due {
+			if code != wire.None {
+				done(-1, code)
+			} else {
+				p.take(b, done)
+			}
+		}
+	})
+}
+
+// serveInitProducerID gives idempotent producers their id (KIP-98). There is no
+// transaction coordinator yet, so a transactional id is refused.
+func serveInitProducerID(b *Broker, _ *edge.Request, m *wire.InitProducerIdRequest, answer func(*wire.InitProducerIdResponse)) {
+	out := &wire.InitProducerIdResponse{}
+	out.SetDefaults()
+	out.ProducerEpoch = -1
+	if m.TransactionalID != nil {
+		out.ErrorCode = wire.InvalidRequest
+		answer(out)
+		return
+	}
+	b.producerIDs.take(b, func(id int64, code wire.Code) {
+		if out.ErrorCode = code; code == wire.None {
+			out.ProducerID, out.ProducerEpoch = id, 0
+		}
+		answer(out)
+	})
+}
+
+// serveDescribeProducers lists the producers that partitions know (KIP-664).
+func serveDescribeProducers(b *Broker, _ *edge.Request, m *wire.DescribeProducersRequest) *wire.DescribeProducersResponse {
+	out := &wire.DescribeProducersResponse{}
+	out.SetDefaults()
+	for i := range m.Topics {
+		in := &m.Topics[i]
+		t := wire.DescribeProducersResponseTopicResponse{Name: in.Name}
+		topic := b.table.ByName(in.Name)
+		for _, index := range in.PartitionIndexes {
+			r := wire.DescribeProducersResponsePartitionResponse{}
+			r.SetDefaults()
+			r.PartitionIndex = index
+			if p := topic.Partition(index); p == nil {
+				r.ErrorCode = wire.UnknownTopicOrPartition
+			} else {
+				for _, s := range p.Log.Producers() {
+					r.ActiveProducers = append(r.ActiveProducers, wire.DescribeProducersResponseProducerState{
+						ProducerID: s.ProducerID, ProducerEpoch: int32(s.Epoch), LastSequence: s.LastSequence,
+						LastTimestamp: s.LastTimestamp, CoordinatorEpoch: s.CoordinatorEpoch, CurrentTxnStartOffset: s.TxnStartOffset,
+					})
+				}
+			}
+			t.Partitions = append(t.Partitions, r)
+		}
+		out.Topics = append(out.Topics, t)
+	}
+	return out
+}

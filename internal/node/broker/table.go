@@ -1,0 +1,43 @@
+package broker
+
+import (
+	"github.com/moldau/moldau/internal/format/wire"
+	"github.com/moldau/moldau/internal/node/coordinator"
+)
+
+// table lists what this node serves.
+func table() map[int16]handler {
+	return map[int16]handler{
+		wire.KeyProduce:                 (*Broker).serveProduce,
+		wire.KeyFetch:                   (*Broker).serveFetch,
+		wire.KeyListOffsets:             now(serveListOffsets),
+		wire.KeyMetadata:                on(serveMetadata),
+		wire.KeyOffsetCommit:            on(serveOffsetCommit),
+		wire.KeyOffsetFetch:             on(serveOffsetFetch),
+		wire.KeyJoinGroup:               grouped[wire.JoinGroupRequest]((*coordinator.Groups).JoinGroup),
+		wire.KeyHeartbeat:               grouped[wire.HeartbeatRequest]((*coordinator.Groups).Heartbeat),
+		wire.KeyLeaveGroup:              grouped[wire.LeaveGroupRequest]((*coordinator.Groups).LeaveGroup),
+		wire.KeySyncGroup:               grouped[wire.SyncGroupRequest]((*coordinator.Groups).SyncGroup),
+		wire.KeyDescribeGroups:          grouped[wire.DescribeGroupsRequest]((*coordinator.Groups).DescribeGroups),
+		wire.KeyListGroups:              grouped[wire.ListGroupsRequest]((*coordinator.Groups).ListGroups),
+		wire.KeyDeleteGroups:            grouped[wire.DeleteGroupsRequest]((*coordinator.Groups).DeleteGroups),
+		wire.KeyOffsetDelete:            grouped[wire.OffsetDeleteRequest]((*coordinator.Groups).OffsetDelete),
+		wire.KeyDescribeConfigs:         now(serveDescribeConfigs),
+		wire.KeyListConfigResources:     now(serveListConfigResources),
+		wire.KeyFindCoordinator:         on(serveFindCoordinator),
+		wire.KeyApiVersions:             now(serveAPIVersions),
+		wire.KeyCreateTopics:            forward[wire.CreateTopicsRequest, *wire.CreateTopicsRequest, *wire.CreateTopicsResponse](),
+		wire.KeyDeleteTopics:            forward[wire.DeleteTopicsRequest, *wire.DeleteTopicsRequest, *wire.DeleteTopicsResponse](),
+		wire.KeyCreatePartitions:        forward[wire.CreatePartitionsRequest, *wire.CreatePartitionsRequest, *wire.CreatePartitionsResponse](),
+		wire.KeyDeleteRecords:           now(serveDeleteRecords),
+		wire.KeyInitProducerId:          on(serveInitProducerID),
+		wire.KeyOffsetForLeaderEpoch:    now(serveOffsetForLeaderEpoch),
+		wire.KeyAlterConfigs:            forward[wire.AlterConfigsRequest, *wire.AlterConfigsRequest, *wire.AlterConfigsResponse](),
+		wire.KeyIncrementalAlterConfigs: forward[wire.IncrementalAlterConfigsRequest, *wire.IncrementalAlterConfigsRequest, *wire.IncrementalAlterConfigsResponse](),
+		wire.KeyDescribeLogDirs:         now(serveDescribeLogDirs),
+		wire.KeyAlterReplicaLogDirs:     now(serveAlterReplicaLogDirs),
+		wire.KeyDescribeCluster:         now(serveDescribeCluster),
+		wire.KeyDescribeProducers:       now(serveDescribeProducers),
+		wire.KeyDescribeTopicPartitions: now(serveDescribeTopicPartitions),
+	}
+}

@@ -1,0 +1,276 @@
+package partition
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+
+	"github.com/moldau/moldau/internal/config"
+	"github.com/moldau/moldau/internal/disk/commitlog"
+	"github.com/moldau/moldau/internal/format/wire"
+	"github.com/moldau/moldau/internal/invariant"
+	"github.com/moldau/moldau/internal/machine/metadata"
+)
+
+// Topic is a topic's partitions on this node, by index; a missing one is nil.
+type Topic struct {
+	Name       string
+	ID         wire.UUID
+	Partitions []*Partition
+}
+
+// Partition gives the partition with the index, or nil.
+func (t *Topic) Partition(index int32) *Partition {
+	if t == nil || index < 0 || int(index) >= len(t.Partitions) {
+		return nil
+	}
+	return t.Partitions[index]
+}
+
+// Options are what a Table needs.
+type Options struct {
+	NodeID int32
+	// Stores are the online data directories, in the order of log.dirs.
+	Stores []*commitlog.Store
+	// MetadataTopic is the one log that no topic owns.
+	MetadataTopic string
+	// Broker gives the settings that topics inherit.
+	Broker func() *config.BrokerConfig
+	Logger *slog.Logger
+}
+
+// Table finds the partitions of this node and follows the metadata.
+type Table struct {
+	o Options
+
+	mu     sync.RWMutex // guards the maps; a Topic in them is never changed but replaced
+	byName map[string]*Topic
+	byID   map[wire.UUID]*Topic
+}
+
+// NewTable makes an empty table; Load fills it.
+func NewTable(o Options) *Table {
+	return &Table{o: o, byName: make(map[string]*Topic), byID: make(map[wire.UUID]*Topic)}
+}
+
+// ByName finds a topic, or nil.
+func (t *Table) ByName(name string) *Topic {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return t.byName[name]
+}
+
+// ByID finds a topic, or nil.
+func (t *Table) ByID(id wire.UUID) *Topic {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return t.byID[id]
+}
+
+// Each calls f with every partition, in no order.
+func (t *Table) Each(f func(*Partition)) {
+	t.mu.RLock()
+	topics := make([]*Topic, 0, len(t.byName))
+	for _, topic := range t.byName {
+		topics = append(topics, topic)
+	}
+	t.mu.RUnlock()
+	for _, topic := range topics {
+		for _, p := range topic.Partitions {
+			if p != nil {
+				f(p)
+			}
+		}
+	}
+}
+
+// Load brings the table to the image at start: each partition placed on this
+// node gets its log, made empty if it is missing; a log that no topic owns is
+// set aside as Kafka does (`-stray`).
+func (t *Table) Load(img *metadata.Image) error {
+	var errs []error
+	for topic := range img.Topics() {
+		errs = append(errs, t.apply(img, topic))
+	}
+	for _, s := range t.o.Stores {
+		for _, l := range s.Logs() {
+			if l.Topic() == t.o.MetadataTopic {
+				continue
+			}
+			if p := t.ByName(l.Topic()).Partition(l.Partition()); p == nil || p.Log != l {
+				t.o.Logger.Warn("a log directory belongs to no topic of this cluster and was set aside",
+					"topic", l.Topic(), "partition", l.Partition(), "dir", s.Dir())
+				s.SetAside(l)
+			}
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Apply follows one change of the metadata. Failures of single partitions are
+// logged: the others go on.
+func (t *Table) Apply(img *metadata.Image, d *metadata.Delta) {
+	for _, c := range d.Topics() {
+		if c.After == nil {
+			t.delete(c.Before.ID)
+		} else if err := t.apply(img, c.After); err != nil {
+			t.o.Logger.Error("a partition could not follow the metadata", "topic", c.After.Name, "error", err)
+		}
+	}
+	for _, r := range d.Configs() {
+		switch r.Type {
+		case metadata.BrokerResource:
+			t.Reconfigure(img)
+			return
+		case metadata.TopicResource:
+			t.configure(img, r.Name)
+		}
+	}
+}
+
+// Reconfigure gives every topic its settings again, after a change of those of the broker.
+func (t *Table) Reconfigure(img *metadata.Image) {
+	for topic := range img.Topics() {
+		t.configure(img, topic.Name)
+	}
+}
+
+// apply makes the table hold what the image says of one topic.
+func (t *Table) apply(img *metadata.Image, topic *metadata.Topic) error {
+	cfg, err := t.topicConfig(img, topic.Name)
+	if err != nil {
+		return err
+	}
+	next := &Topic{Name: topic.Name, ID: topic.ID, Partitions: make([]*Partition, len(topic.Partitions))}
+	old := t.ByID(topic.ID)
+	var errs []error
+	for i := range topic.Partitions {
+		placed := topic.Partitions[i]
+		if !slices.Contains(placed.Replicas, t.o.NodeID) {
+			continue
+		}
+		p := old.Partition(int32(i))
+		if p == nil {
+			l, err := t.open(topic, int32(i), cfg)
+			if err != nil {
+				errs = append(errs, err)
+				continue
+			}
+			p = newPartition(topic.Name, topic.ID, int32(i), l)
+			p.config.Store(cfg)
+		}
+		p.leaderEpoch.Store(placed.LeaderEpoch)
+		next.Partitions[i] = p
+	}
+	t.mu.Lock()
+	t.byName[topic.Name], t.byID[topic.ID] = next, next
+	t.mu.Unlock()
+	return errors.Join(errs...)
+}
+
+// open finds the partition's log in one of the data directories, or makes it in
+// the one that has the fewest.
+func (t *Table) open(topic *metadata.Topic, index int32, cfg *config.TopicConfig) (*commitlog.Log, error) {
+	var best *commitlog.Store
+	for _, s := range t.o.Stores {
+		if s.Failed() != nil {
+			continue
+		}
+		if l, ok := s.Log(topic.Name, index); ok && l.TopicID() == topic.ID {
+			l.SetConfig(LogConfig(cfg))
+			return l, nil
+		}
+		if best == nil || len(s.Logs()) < len(best.Logs()) {
+			best = s
+		}
+	}
+	if best == nil {
+		return nil, fmt.Errorf("partition %s-%d has no place: every data directory is offline", topic.Name, index)
+	}
+	l, err := best.Create(topic.Name, index, topic.ID, LogConfig(cfg))
+	if err != nil {
+		return nil, fmt.Errorf("creating the log of %s-%d: %w", topic.Name, index, err)
+	}
+	return l, nil
+}
+
+func (t *Table) delete(id wire.UUID) {
+	t.mu.Lock()
+	topic := t.byID[id]
+	if topic != nil {
+		delete(t.byID, id)
+		if t.byName[topic.Name] == topic {
+			delete(t.byName, topic.Name)
+		}
+	}
+	t.mu.Unlock()
+	if topic == nil {
+		return
+	}
+	for _, p := range topic.Partitions {
+		if p == nil {
+			continue
+		}
+		p.close()
+		t.storeOf(p.Log).Delete(p.Log)
+	}
+}
+
+// storeOf is the data directory that holds a log.
+func (t *Table) storeOf(l *commitlog.Log) *commitlog.Store {
+	for _, s := range t.o.Stores {
+		if held, ok := s.Log(l.Topic(), l.Partition()); ok && held == l {
+			return s
+		}
+	}
+	invariant.Check(false, "no data directory holds %s-%d", l.Topic(), l.Partition())
+	return nil
+}
+
+func (t *Table) topicConfig(img *metadata.Image, name string) (*config.TopicConfig, error) {
+	return config.ResolveTopic(t.o.Broker(), img.Config(metadata.Resource{Type: metadata.TopicResource, Name: name}))
+}
+
+func (t *Table) configure(img *metadata.Image, name string) {
+	cfg, err := t.topicConfig(img, name)
+	if err != nil {
+		t.o.Logger.Error("a topic's settings cannot be used; the former ones stay", "topic", name, "error", err)
+		return
+	}
+	topic := t.ByName(name)
+	if topic == nil {
+		return
+	}
+	for _, p := range topic.Partitions {
+		if p != nil {
+			p.config.Store(cfg)
+			p.Log.SetConfig(LogConfig(cfg))
+		}
+	}
+}
+
+// LogConfig is what of a topic's settings concerns its logs. Where the log takes
+// 0 for "the default", an explicit 0 becomes the smallest value that means the same.
+func LogConfig(c *config.TopicConfig) commitlog.LogConfig {
+	return commitlog.LogConfig{
+		SegmentBytes:       int64(c.SegmentBytes),
+		SegmentMs:          c.SegmentMs,
+		IndexBytes:         c.SegmentIndexBytes,
+		IndexIntervalBytes: max(int64(c.IndexIntervalBytes), 1),
+		RetentionBytes:     orOne(c.RetentionBytes),
+		RetentionMs:        orOne(c.RetentionMs),
+		Delete:             c.Delete,
+		Compact:            c.Compact,
+		FileDeleteDelayMs:  orOne(c.FileDeleteDelayMs),
+		Written:            c.AckDurability == config.AckWritten,
+	}
+}
+
+func orOne(v int64) int64 {
+	if v == 0 {
+		return 1
+	}
+	return v
+}
