@@ -13,8 +13,8 @@ type RequestHeader struct {
 }
 
 // DecodeRequestHeader reads the header, whose version follows from the key and version of the API that it names.
-// For an API version that is not known the header is read as far as its fixed part goes plus the client's name in
-// version 1, because ApiVersions must answer such a request.
+// Versions above the known ones are taken to have the header of the highest known one, as in Kafka, because
+// ApiVersions must answer such a request. For an unknown key the header has version 1.
 func DecodeRequestHeader(r *Reader) (RequestHeader, error) {
 	h := RequestHeader{APIKey: r.Int16(), APIVersion: r.Int16(), CorrelationID: r.Int32()}
 	name, given := r.stringOf(int(r.Int16()), true)
