@@ -98,7 +98,9 @@ func (m *Machine) CommitOffsets(now Time, version int16, req *wire.OffsetCommitR
 				c.offset.Metadata = strings.Clone(*p.CommittedMetadata)
 			}
 			if req.RetentionTimeMs >= 0 {
+				// The one version of the record that can say so has no place for these.
 				c.offset.ExpireMs = now.Wall + req.RetentionTimeMs
+				c.offset.LeaderEpoch, c.offset.TopicID = -1, wire.UUID{}
 			}
 			w.changes = append(w.changes, c)
 			records = append(records, enc.offset(&c))

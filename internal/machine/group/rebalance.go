@@ -117,7 +117,7 @@ func (m *Machine) expireSync(now Time, g *group, fx *Effects) {
 			g.remove(mb, fx)
 		}
 	}
-	m.prepareRebalance(now, g, strconv.Itoa(n)+" members have not synced", fx)
+	m.prepareRebalance(now, g, "members that have not synced: "+strconv.Itoa(n), fx)
 }
 
 // expireSession removes a member that was not heard of for its session timeout.

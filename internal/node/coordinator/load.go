@@ -157,4 +157,3 @@ func (l *loader[M]) finish() {
 	s.machine.loaded(t)
 	s.end(t)
 }
-
