@@ -35,6 +35,7 @@ const (
 	attrTransactional = 1 << 4
 	attrControl       = 1 << 5
 	attrDeleteHorizon = 1 << 6
+	attrKnown         = 1<<7 - 1
 )
 
 // What fields hold when they say nothing.
@@ -165,7 +166,9 @@ func (b Batch) SetTimestamps(t TimestampType, maxTimestamp int64) {
 		return
 	}
 	before := b.stampedCRC()
-	b[offAttributes+1] = b[offAttributes+1]&^attrLogAppendTime | byte(t)<<3
+	// As Kafka does, attributes that are rewritten lose the bits that have no meaning yet.
+	b[offAttributes] = 0
+	b[offAttributes+1] = b[offAttributes+1]&attrKnown&^attrLogAppendTime | byte(t)<<3
 	binary.BigEndian.PutUint64(b[offMaxTimestamp:], uint64(maxTimestamp))
 	b.refreshCRC(before)
 }

@@ -81,9 +81,9 @@ type Info struct {
 //
 // The checks are those of Kafka's ProduceRequest.validateRecords, UnifiedLog.analyzeAndValidateRecords and LogValidator.
 //
-// Differs from Kafka: bytes behind the batch, offset deltas that do not count up from 0, a transaction
-// without a producer id, a producer id without an epoch and a delete horizon are refused. Kafka ignores
-// them or repairs some; no known client sends them.
+// Differs from Kafka: a few bytes behind the batch, offset deltas that do not count up from 0, a transaction
+// without a producer id, a producer id without an epoch, a delete horizon, and packed records whose fields
+// do not fill their length are refused. Kafka ignores them or repairs some; no known client sends them.
 func Validate(records []byte, l *Limits) (Info, error) {
 	b, err := onlyBatch(records)
 	if err != nil {
@@ -119,9 +119,17 @@ func onlyBatch(records []byte) (Batch, error) {
 	case err != nil || b == nil:
 		return nil, errorf(InvalidRecord, "a Produce request must hold one whole record batch per partition, %d bytes are none", len(records))
 	case len(rest) > 0:
-		return nil, errorf(InvalidRecord, "a Produce request must hold exactly one record batch per partition, %d bytes follow the first", len(rest))
+		return nil, refuseRest(rest)
 	}
 	return b, nil
+}
+
+// refuseRest tells what is wrong with bytes behind the batch.
+func refuseRest(rest []byte) error {
+	if _, _, err := Next(rest); err != nil && !errors.Is(err, ErrShort) {
+		return refuseFrame(err)
+	}
+	return errorf(InvalidRecord, "a Produce request must hold exactly one record batch per partition, %d bytes follow the first", len(rest))
 }
 
 // refuseFrame turns what Next says of a message set of format 0 or 1 into what Kafka answers to producers
