@@ -234,3 +234,16 @@ func setSupport(t *testing.T, sc Scope, name string, honoured bool) {
 		t.Fatal(err)
 	}
 }
+
+// TestKeysAskedForExist finds getters that the code calls with a key that no table has, before they stop a node.
+func TestKeysAskedForExist(t *testing.T) {
+	_, users := productCode(t)
+	asked := regexp.MustCompile(`\.(?:Get(?:Int|Long|Bool|String|List|Double)|IsSet)\("([a-zA-Z._-]+)"\)`)
+	for _, m := range asked.FindAllStringSubmatch(users, -1) {
+		_, broker := LookupBroker(m[1])
+		_, group := LookupGroup(m[1])
+		if !broker && !group {
+			t.Errorf("some code asks for the setting %q, which is in neither the broker's nor the group's table", m[1])
+		}
+	}
+}
