@@ -128,6 +128,9 @@ var readRepo = sync.OnceValues(func() ([]*source, error) {
 			if e.Name() == "testdata" || e.Name() == "vendor" || len(e.Name()) > 2 && e.Name()[0] == '.' {
 				return fs.SkipDir
 			}
+			if _, err := os.Stat(filepath.Join(p, "go.mod")); err == nil && name != "" {
+				return fs.SkipDir // a module of its own
+			}
 			return nil
 		}
 		if !strings.HasSuffix(name, ".go") {
