@@ -106,12 +106,18 @@ func (p *pools) request() *Request {
 }
 
 // budget bounds the bytes of all frames that are being read or handled.
+//
+// Unfinished frames could wait for the memory that other unfinished frames
+// hold, for good. So there is a spare for one of them at a time, the finisher:
+// when nothing else fits, the first in the queue gets room for all of its frame.
 type budget struct {
-	limit int64
-	used  atomic.Int64
-	queue atomic.Int32 // len(waiters), to be read without the lock
+	limit    int64
+	spare    int64 // the largest frame
+	used     atomic.Int64
+	queue    atomic.Int32         // len(waiters), to be read without the lock
+	finisher atomic.Pointer[Conn] // set under the lock
 
-	mu      sync.Mutex // guards what follows; taken before no other lock
+	mu      sync.Mutex // guards what follows; no other lock is taken under it
 	waiters []*Conn    // first come, first served; bounded by the number of connections
 }
 
@@ -120,8 +126,9 @@ type budget struct {
 func (b *budget) take(n int) { b.used.Add(int64(n)) }
 
 // ask charges n bytes and returns true, or puts the connection into the queue.
-// Its grant method is called when the bytes are there.
-func (b *budget) ask(c *Conn, n int) bool {
+// Its grant method is called when the bytes are there: n, or whole, which is
+// what the frame will need in the end.
+func (b *budget) ask(c *Conn, n, whole int) bool {
 	if b.queue.Load() == 0 {
 		if b.used.Add(int64(n)) <= b.limit {
 			return true
@@ -129,7 +136,7 @@ func (b *budget) ask(c *Conn, n int) bool {
 		b.used.Add(-int64(n))
 	}
 	b.mu.Lock()
-	c.wanted = n
+	c.wanted, c.whole = n, whole
 	c.queued.Store(true)
 	b.waiters = append(b.waiters, c)
 	b.queue.Store(int32(len(b.waiters)))
@@ -152,28 +159,47 @@ func (b *budget) give(n int) {
 	}
 }
 
-// serve grants what the heads of the queue wait for as long as it fits. A
-// frame larger than the whole limit is granted when nothing else is held.
+// serve grants what the heads of the queue wait for as long as it fits.
 func (b *budget) serve() {
 	for {
 		b.mu.Lock()
-		if len(b.waiters) == 0 {
+		if len(b.waiters) == 0 || !b.fits(b.waiters[0]) {
 			b.mu.Unlock()
 			return
 		}
 		c := b.waiters[0]
-		now := b.used.Add(int64(c.wanted))
-		if now > b.limit && now > int64(c.wanted) {
-			b.used.Add(-int64(c.wanted))
-			b.mu.Unlock()
-			return
-		}
 		b.waiters[0] = nil
 		b.waiters = b.waiters[1:]
 		b.queue.Store(int32(len(b.waiters)))
 		c.queued.Store(false)
 		b.mu.Unlock()
 		c.grant()
+	}
+}
+
+// fits charges what the connection waits for, if it may have it now.
+func (b *budget) fits(c *Conn) bool {
+	if b.used.Add(int64(c.wanted)) <= b.limit {
+		return true
+	}
+	b.used.Add(-int64(c.wanted))
+	if b.finisher.Load() != nil {
+		return false
+	}
+	if b.used.Add(int64(c.whole)) > b.limit+b.spare {
+		b.used.Add(-int64(c.whole))
+		return false
+	}
+	c.wanted = c.whole
+	b.finisher.Store(c)
+	return true
+}
+
+// finish ends the use of the spare, if it is this connection that has it.
+func (b *budget) finish(c *Conn) {
+	if b.finisher.Load() == c {
+		b.finisher.Store(nil)
+		b.serve()
 	}
 }
 

@@ -68,7 +68,9 @@ type Conn struct {
 	granted          bool // the budget gave what reader.want asked for
 	dead             bool // the queue is given up; late answers are dropped
 	cause            error
-	wanted           int // bytes asked of the budget; guarded by its lock, not by mu
+	// wanted is what is asked of the budget, or was granted by it; whole is
+	// what the frame will need. Guarded by the budget's lock until the grant.
+	wanted, whole int
 }
 
 // ID is unique among the server's connections.

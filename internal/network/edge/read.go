@@ -97,6 +97,7 @@ func (c *Conn) take(frame []byte, total int) error {
 	in := &c.in
 	q := c.newRequest(h, frame)
 	q.frame = in.buf.hold()
+	c.server.budget.finish(c)
 	if q.charge = int(c.held.Swap(0)); q.charge == 0 {
 		q.charge = total
 		c.server.budget.take(total)
@@ -158,9 +159,10 @@ func (c *Conn) makeRoom(total, have int) {
 	if total > in.trust {
 		need = min(need, max(growth*have, classBytes[in.stage]))
 	}
-	need = capacityFor(need)
-	if need > largeFrame && !c.afford(need) {
-		return
+	if need = capacityFor(need); need > largeFrame {
+		if need = c.afford(need, capacityFor(total)); need == 0 {
+			return
+		}
 	}
 	in.move(c.pools.buffer(need))
 	c.unhold()
@@ -178,24 +180,20 @@ func (c *Conn) chargeGuess(capacity int) {
 	}
 }
 
-// afford reports that the budget has given n bytes. If not, it is asked, and
-// settle waits for it.
-func (c *Conn) afford(n int) bool {
+// afford returns how many bytes the budget has given: n, or whole, or none. In
+// that case it has been asked, and settle waits for it.
+func (c *Conn) afford(n, whole int) int {
 	in := &c.in
 	if in.granted {
-		got := in.want
 		in.granted, in.want = false, 0
-		if got == n {
-			return true
-		}
-		c.server.budget.give(got)
+		return c.wanted
 	}
 	in.want = n
-	if c.server.budget.ask(c, n) {
-		in.want = 0
-		return true
+	if !c.server.budget.ask(c, n, whole) {
+		return 0
 	}
-	return false
+	in.want = 0
+	return n
 }
 
 // unhold gives back what was charged for an unfinished frame.
@@ -269,9 +267,10 @@ func (c *Conn) rest() {
 func (in *reader) close(c *Conn) {
 	b := &c.server.budget
 	if in.want > 0 && !b.leave(c) {
-		b.give(in.want) // it was granted in the meantime
+		b.give(c.wanted) // it was granted in the meantime
 	}
 	c.unhold()
+	b.finish(c)
 	in.want = 0
 	in.drop()
 }

@@ -48,8 +48,9 @@ type Options struct {
 	// MaxFrameBytes is socket.request.max.bytes.
 	MaxFrameBytes int32
 	// QueuedBytes is queued.max.request.bytes: what the frames of all
-	// connections that are being read or handled may hold together. It is
-	// raised to two of the largest frames if it is less.
+	// connections that are being read or handled may hold together; one more
+	// of the largest size may always be finished. It is raised to two of the
+	// largest frames if it is less.
 	QueuedBytes int64
 	// MaxConnections and MaxConnectionsPerIP are max.connections and
 	// max.connections.per.ip; 0 means no limit.
@@ -106,6 +107,7 @@ func New(o Options) *Server {
 		s.log = slog.New(slog.DiscardHandler)
 	}
 	s.budget.limit = max(o.QueuedBytes, 2*int64(o.MaxFrameBytes))
+	s.budget.spare = int64(capacityFor(int(o.MaxFrameBytes) + 4))
 	s.tickEvery = longestTick
 	if o.IdleTimeout > 0 {
 		s.tickEvery = max(shortestTick, min(longestTick, o.IdleTimeout/ticksPerIdle))
@@ -175,11 +177,11 @@ func (s *Server) ServeConn(name string, socket net.Conn) {
 	if err == nil {
 		return
 	}
-	socket.Close() //nolint:errcheck // nothing was said yet
 	if why != none {
-		s.counts.refused[why].Add(1)
 		s.complain(c, why, err)
+		s.counts.refused[why].Add(1)
 	}
+	socket.Close() //nolint:errcheck // nothing was said yet
 }
 
 // connect makes a connection for a socket.

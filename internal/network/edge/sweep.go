@@ -45,9 +45,10 @@ func (s *Server) ticks(d time.Duration) uint32 {
 	return uint32((d + s.tickEvery - 1) / s.tickEvery)
 }
 
-// relieve ends the connection whose unfinished frame has made no progress for
-// the longest time when frames wait for memory and none becomes free. Without
-// it, unfinished frames could hold each other's memory for good.
+// relieve ends one connection when frames wait for memory and none becomes
+// free: the one whose unfinished frame has made no progress for the longest
+// time, if it has the budget's spare, or if unfinished frames hold much. When
+// handlers hold the memory it waits: they finish.
 func (s *Server) relieve(now uint32) {
 	head := s.budget.first()
 	if head == nil || head != s.starved.head {
@@ -58,12 +59,29 @@ func (s *Server) relieve(now uint32) {
 		return
 	}
 	s.starved.ticks = 0
-	victim, age := head, uint32(0)
+	if victim := s.victim(now); victim != nil {
+		victim.kill(refuse(ReadTooSlow, "its unfinished request held memory that others waited for: "+
+			"the requests being read reached queued.max.request.bytes (%d)", s.budget.limit))
+	}
+}
+
+// victim chooses for relieve; nil means that waiting will do.
+func (s *Server) victim(now uint32) *Conn {
+	if c := s.budget.finisher.Load(); c != nil && now-c.lastTick.Load() >= maxStarvation {
+		return c
+	}
+	var stalest *Conn
+	var unfinished int64
+	age := uint32(maxStarvation)
 	for c := range s.conns {
-		if held := c.held.Load(); held > 0 && !c.queued.Load() && now-c.lastTick.Load() >= max(age, maxStarvation) {
-			victim, age = c, now-c.lastTick.Load()
+		held := c.held.Load()
+		unfinished += held
+		if silent := now - c.lastTick.Load(); held > 0 && !c.queued.Load() && silent >= age {
+			stalest, age = c, silent
 		}
 	}
-	victim.kill(refuse(ReadTooSlow, "its unfinished request held memory that others waited for: the requests being read reached queued.max.request.bytes (%d)",
-		s.budget.limit))
+	if unfinished < s.budget.limit/2 {
+		return nil
+	}
+	return stalest
 }
