@@ -15,8 +15,9 @@ package node
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
+	"path/filepath"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -49,16 +50,338 @@ type Options struct {
 
 // Node is a running node.
 type Node struct {
-	o      Options
-	config atomic.Pointer[config.BrokerConfig]
-	stores []*commitlog.Store
-	quorum *quorum.Quorum
-	table  *partition.Table
-	groups *coordinator.Groups
-	broker *broker.Broker
-	server *edge.Server
-	addr   string
+	o         Options
+	static    *config.BrokerConfig
+	config    atomic.Pointer[config.BrokerConfig]
+	listeners *config.NodeListeners
+	identity  *quorum.Identity
+	stores    []*commitlog.Store
+	meta      *commitlog.Store // the one that holds the metadata log
+	quorum    *quorum.Quorum
+	table     *partition.Table
+	groups    *coordinator.Groups
+	broker    *broker.Broker
+	server    *edge.Server
+	addr      string
 
+	// opened is closed when requests may be served.
+	opened   chan struct{}
+	openOnce sync.Once
 	failOnce sync.Once
 	failed   chan error
+}
+
+// Start starts a node and returns when it answers requests.
+func Start(o Options) (*Node, error) {
+	ready := make(chan error, 1)
+	n, err := Begin(o, func(err error) { ready <- err })
+	if err != nil {
+		return nil, err
+	}
+	if err := <-ready; err != nil {
+		return nil, errors.Join(err, n.Close())
+	}
+	return n, nil
+}
+
+// Begin builds a node and returns before it answers requests: ready is called
+// when it does, or with the reason why it never will. It does not block, so it
+// serves simulation, too.
+func Begin(o Options, ready func(error)) (*Node, error) {
+	n := &Node{o: o, static: o.Config, opened: make(chan struct{}), failed: make(chan error, 1)}
+	n.config.Store(o.Config)
+	var err error
+	if err = o.Config.CheckNode(); err != nil {
+		return nil, err
+	}
+	if n.listeners, err = o.Config.Listeners(); err != nil {
+		return nil, err
+	}
+	if err := n.build(); err != nil {
+		n.abort()
+		return nil, err
+	}
+	n.quorum.Start(func(err error) {
+		if err == nil {
+			n.openOnce.Do(func() { close(n.opened) })
+		}
+		ready(err)
+	})
+	return n, nil
+}
+
+// build makes the parts, bottom up.
+func (n *Node) build() error {
+	for _, step := range []func() error{n.listen, n.openStores, n.openQuorum} {
+		if err := step(); err != nil {
+			return err
+		}
+	}
+	n.table = partition.NewTable(partition.Options{
+		NodeID: n.static.NodeID(), Stores: n.stores, MetadataTopic: quorum.Topic, Broker: n.Config, Logger: n.o.Logger,
+	})
+	n.groups = coordinator.NewGroups(n.o.World, n.o.Logger, groupConfig(n.static))
+	n.broker = broker.New(broker.Options{
+		NodeID: n.static.NodeID(), ClusterID: n.identity.ClusterID, World: n.o.World, Logger: n.o.Logger,
+		Config: n.Config, Quorum: n.quorum, Table: n.table, Stores: n.stores, Groups: n.groups,
+	})
+	n.quorum.Subscribe(n.follow)
+	return nil
+}
+
+// listen opens the sockets, so that a port in use is told before anything is
+// touched and port 0 has its number. Requests wait until the node is ready.
+func (n *Node) listen() error {
+	if n.o.NoListeners {
+		return nil
+	}
+	cfg := n.static
+	n.server = edge.New(edge.Options{
+		Handler: n, World: n.o.World, Logger: n.o.Logger,
+		MaxFrameBytes: int32(cfg.GetInt("socket.request.max.bytes")), QueuedBytes: cfg.GetLong("queued.max.request.bytes"),
+		MaxConnections: cfg.GetInt("max.connections"), MaxConnectionsPerIP: cfg.GetInt("max.connections.per.ip"),
+		IdleTimeout: time.Duration(cfg.GetLong("connections.max.idle.ms")) * time.Millisecond,
+		SendBuffer:  cfg.GetInt("socket.send.buffer.bytes"), ReceiveBuffer: cfg.GetInt("socket.receive.buffer.bytes"),
+	})
+	l := n.listeners
+	if err := n.bind(l.Broker, l.Advertised); err != nil {
+		return err
+	}
+	if len(l.Advertised) > 0 {
+		n.addr = address(l.Advertised[0])
+	}
+	return n.bind(l.Controller, l.AdvertisedController)
+}
+
+// Config is the settings as they are now, dynamic ones included.
+func (n *Node) Config() *config.BrokerConfig { return n.config.Load() }
+
+// Addr is the first advertised address, "host:port".
+func (n *Node) Addr() string { return n.addr }
+
+// ClusterID is the id of the cluster.
+func (n *Node) ClusterID() string { return n.identity.ClusterID }
+
+// Handler answers requests of connections without a socket.
+func (n *Node) Handler() edge.Handler { return n.broker }
+
+// Serve answers one request once the node is ready.
+func (n *Node) Serve(q *edge.Request) {
+	<-n.opened
+	n.broker.Serve(q)
+}
+
+// Failed gives the error that ended the node by itself.
+func (n *Node) Failed() <-chan error { return n.failed }
+
+func (n *Node) fail(err error) {
+	n.failOnce.Do(func() { n.failed <- err })
+}
+
+// openStores formats what is empty and opens the data directories.
+func (n *Node) openStores() error {
+	cfg, metaDir := n.static, filepath.Clean(n.static.MetadataLogDir())
+	var dirs []string
+	for _, dir := range cfg.LogDirs() {
+		dirs = append(dirs, filepath.Clean(dir))
+	}
+	var err error
+	n.identity, err = quorum.Format(quorum.FormatOptions{
+		FS: n.o.FS, World: n.o.World, MetadataDir: metaDir, Dirs: dirs, NodeID: cfg.NodeID(), Voter: n.voter(),
+	})
+	if err != nil {
+		return err
+	}
+	all := dirs
+	if !slices.Contains(dirs, metaDir) {
+		all = append(slices.Clone(dirs), metaDir)
+	}
+	for _, dir := range all {
+		s, err := commitlog.Open(n.storeOptions(dir))
+		if err != nil {
+			return err
+		}
+		for _, note := range s.Report().Notes {
+			n.o.Logger.Warn(note, "dir", dir)
+		}
+		if dir == metaDir {
+			n.meta = s
+		}
+		if slices.Contains(dirs, dir) {
+			n.stores = append(n.stores, s)
+		}
+	}
+	return nil
+}
+
+func (n *Node) storeOptions(dir string) commitlog.StoreOptions {
+	cfg := n.static
+	return commitlog.StoreOptions{
+		FS: n.o.FS, Dir: dir, World: n.o.World, Logger: n.o.Logger,
+		JournalFileBytes: cfg.GetLong("moldau.journal.segment.bytes"), TailBytes: cfg.GetLong("moldau.tail.bytes"),
+		RecoveryThreads:    cfg.GetInt("num.recovery.threads.per.data.dir"),
+		RetentionCheckMs:   cfg.GetLong("log.retention.check.interval.ms"),
+		OffsetCheckpointMs: cfg.GetLong("log.flush.offset.checkpoint.interval.ms"),
+		OnFail:             func(err error) { n.directoryFailed(dir, err) },
+		Config: func(topic string, _ int32) commitlog.LogConfig {
+			if topic == quorum.Topic {
+				return quorum.LogConfig(cfg)
+			}
+			return commitlog.LogConfig{RetentionBytes: -1, RetentionMs: -1} // nothing is deleted before the topic's settings are known
+		},
+	}
+}
+
+// directoryFailed ends the node when it cannot go on: without the metadata
+// log, or without any directory for data.
+func (n *Node) directoryFailed(dir string, err error) {
+	for _, s := range n.stores {
+		if s.Failed() == nil && n.meta.Failed() == nil {
+			n.o.Logger.Error("a data directory is offline; its partitions answer with KAFKA_STORAGE_ERROR until the disk is repaired and the node restarted",
+				"dir", dir, "error", err)
+			return
+		}
+	}
+	n.fail(err)
+}
+
+func (n *Node) openQuorum() error {
+	cfg := n.static
+	var err error
+	n.quorum, err = quorum.Open(quorum.Options{
+		Store: n.meta, FS: n.o.FS, World: n.o.World, Logger: n.o.Logger, Config: cfg, Identity: n.identity,
+		LogDirs: cleaned(cfg.LogDirs()), Listeners: endpoints(n.listeners.Advertised), Controller: endpoints(n.listeners.AdvertisedController),
+		PreviousBrokerEpoch: n.previousEpoch(), OnFail: n.fail,
+	})
+	return err
+}
+
+// previousEpoch is the broker epoch that all directories remember from a clean stop, or -1.
+func (n *Node) previousEpoch() int64 {
+	epoch := int64(-1)
+	for i, s := range n.stores {
+		r := s.Report()
+		if !r.Clean || i > 0 && r.BrokerEpoch != epoch {
+			return -1
+		}
+		epoch = r.BrokerEpoch
+	}
+	return epoch
+}
+
+// follow brings every part to the newest metadata, the partition table before
+// those who look partitions up. A nil delta is the image at start.
+func (n *Node) follow(img *metadata.Image, d *metadata.Delta) {
+	n.configure(img, d)
+	if d == nil {
+		if err := n.table.Load(img); err != nil {
+			n.o.Logger.Error("some partitions are offline", "error", err)
+		}
+	} else {
+		n.table.Apply(img, d)
+		for _, c := range d.Topics() {
+			if c.After == nil {
+				n.groups.DeleteTopic(c.Before.Name, c.Before.ID)
+			}
+		}
+	}
+	n.coordinate(img, d)
+}
+
+// configure takes over dynamic settings of this broker and of all brokers.
+func (n *Node) configure(img *metadata.Image, d *metadata.Delta) {
+	if d != nil && !slices.ContainsFunc(d.Configs(), func(r metadata.Resource) bool { return r.Type == metadata.BrokerResource }) {
+		return
+	}
+	broker := func(name string) config.Values {
+		return img.Config(metadata.Resource{Type: metadata.BrokerResource, Name: name})
+	}
+	next, err := n.static.WithDynamic(broker(""), broker(strconv.Itoa(int(n.static.NodeID()))))
+	if err != nil {
+		n.o.Logger.Warn("some dynamic broker settings are not used", "error", err)
+	}
+	n.config.Store(next)
+}
+
+// coordinate makes this node the coordinator of the partitions of __consumer_offsets that it leads.
+func (n *Node) coordinate(img *metadata.Image, d *metadata.Delta) {
+	topic, ok := img.Topic(coordinator.OffsetsTopic)
+	if !ok {
+		return
+	}
+	changed := d == nil || slices.ContainsFunc(d.Topics(), func(c metadata.TopicChange) bool { return c.After == topic })
+	if !changed {
+		return
+	}
+	n.groups.SetPartitions(int32(len(topic.Partitions)))
+	for i, p := range topic.Partitions {
+		local := n.table.ByName(topic.Name).Partition(int32(i))
+		if local != nil && p.Leader == n.static.NodeID() {
+			n.groups.Elect(int32(i), p.LeaderEpoch, partition.CoordinatorLog{Partition: local})
+		}
+	}
+}
+
+// Close stops the node cleanly and returns when it has stopped.
+func (n *Node) Close() error {
+	done := make(chan error, 1)
+	n.Stop(func(err error) { done <- err })
+	return <-done
+}
+
+// Stop stops the node cleanly: no new requests, groups and metadata at rest,
+// directories as Kafka leaves them. done is called when all is over.
+func (n *Node) Stop(done func(error)) {
+	var serverErr error
+	if n.server != nil {
+		n.openOnce.Do(func() { close(n.opened) })
+		ctx, cancel := context.WithTimeout(context.Background(), closeGrace)
+		serverErr = n.server.Close(ctx)
+		cancel()
+	}
+	n.groups.Close()
+	epoch := n.quorum.BrokerEpoch()
+	n.quorum.Close(func(quorumErr error) {
+		errs := []error{serverErr, quorumErr}
+		for _, s := range n.allStores() {
+			errs = append(errs, s.CloseClean(epoch))
+		}
+		done(errors.Join(errs...))
+	})
+}
+
+// Kill leaves the node as kill -9 would: nothing is written any more.
+func (n *Node) Kill() {
+	for _, s := range n.allStores() {
+		s.Abandon()
+	}
+	if n.server != nil {
+		n.openOnce.Do(func() { close(n.opened) })
+		ctx, cancel := context.WithCancel(context.Background())
+		cancel()
+		_ = n.server.Close(ctx) // sockets are cut; that this is impolite is the point
+	}
+}
+
+// allStores are the data directories, the metadata's last.
+func (n *Node) allStores() []*commitlog.Store {
+	all := slices.Clone(n.stores)
+	if n.meta != nil {
+		all = slices.DeleteFunc(all, func(s *commitlog.Store) bool { return s == n.meta })
+		all = append(all, n.meta)
+	}
+	return all
+}
+
+// abort takes down what was built before a step failed.
+func (n *Node) abort() {
+	n.openOnce.Do(func() { close(n.opened) })
+	for _, s := range n.allStores() {
+		s.Abandon()
+	}
+	if n.server != nil {
+		ctx, cancel := context.WithCancel(context.Background())
+		cancel()
+		_ = n.server.Close(ctx) // the error that matters is already on its way
+	}
 }

@@ -90,6 +90,18 @@ func (c *connection) do(f func(ctx context.Context, a *kadm.Client) error) error
 	return explain(f(ctx, a))
 }
 
+// ask runs f with a plain client, for requests that the administration client does not have.
+func (c *connection) ask(f func(ctx context.Context, cl *kgo.Client) error) error {
+	cl, err := c.client()
+	if err != nil {
+		return err
+	}
+	defer cl.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	return explain(f(ctx, cl))
+}
+
 // explain turns a broker's error code into what it means.
 func explain(err error) error {
 	var k *kerr.Error

@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
@@ -80,7 +81,7 @@ func configDescribe(c *connection) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return c.do(func(ctx context.Context, a *kadm.Client) error {
+			return c.ask(func(ctx context.Context, a *kgo.Client) error {
 				rows, err := describeConfigs(ctx, a, kind, name, args[2:], docs)
 				if err != nil {
 					return err
@@ -99,7 +100,7 @@ func configDescribe(c *connection) *cobra.Command {
 
 // describeConfigs asks for the settings of one resource. It uses the plain
 // request because that carries documentation.
-func describeConfigs(ctx context.Context, a *kadm.Client, kind kmsg.ConfigResourceType, name string, keys []string, docs bool) ([]describedConfig, error) {
+func describeConfigs(ctx context.Context, a *kgo.Client, kind kmsg.ConfigResourceType, name string, keys []string, docs bool) ([]describedConfig, error) {
 	req := kmsg.NewPtrDescribeConfigsRequest()
 	req.IncludeDocumentation = docs
 	r := kmsg.NewDescribeConfigsRequestResource()
@@ -108,7 +109,7 @@ func describeConfigs(ctx context.Context, a *kadm.Client, kind kmsg.ConfigResour
 		r.ConfigNames = keys
 	}
 	req.Resources = append(req.Resources, r)
-	resp, err := a.RequestDescribeConfigs(ctx, req)
+	resp, err := req.RequestWith(ctx, a)
 	if err != nil {
 		return nil, err
 	}
@@ -172,7 +173,7 @@ func configChange(c *connection, verb, what string) *cobra.Command {
 			if len(changes) == 0 {
 				return usagef("%s needs at least one setting", cmd.CommandPath())
 			}
-			return c.do(func(ctx context.Context, a *kadm.Client) error {
+			return c.ask(func(ctx context.Context, a *kgo.Client) error {
 				if err := alterConfigs(ctx, a, kind, name, changes); err != nil {
 					return err
 				}
@@ -182,7 +183,7 @@ func configChange(c *connection, verb, what string) *cobra.Command {
 	}
 }
 
-func alterConfigs(ctx context.Context, a *kadm.Client, kind kmsg.ConfigResourceType, name string, changes []kadm.AlterConfig) error {
+func alterConfigs(ctx context.Context, a *kgo.Client, kind kmsg.ConfigResourceType, name string, changes []kadm.AlterConfig) error {
 	req := kmsg.NewPtrIncrementalAlterConfigsRequest()
 	r := kmsg.NewIncrementalAlterConfigsRequestResource()
 	r.ResourceType, r.ResourceName = kind, name
@@ -195,7 +196,7 @@ func alterConfigs(ctx context.Context, a *kadm.Client, kind kmsg.ConfigResourceT
 		r.Configs = append(r.Configs, k)
 	}
 	req.Resources = append(req.Resources, r)
-	resp, err := a.RequestIncrementalAlterConfigs(ctx, req)
+	resp, err := req.RequestWith(ctx, a)
 	if err != nil {
 		return err
 	}

@@ -6,10 +6,6 @@ func (s *Store) Failed() error { return s.failure() }
 // Space tells the total and free bytes of the directory's volume.
 func (s *Store) Space() (total, free int64, err error) { return s.fs.Space(s.dir) }
 
-// LastStable is the offset below which every transaction has ended, as far as
-// records are stable: the bound of read_committed readers.
-func (l *Log) LastStable() int64 { return l.Stable() }
-
 // EpochAt is the leader epoch in which the record at offset was appended, -1 when that is not known.
 func (l *Log) EpochAt(offset int64) int32 {
 	l.mu.Lock()

@@ -99,8 +99,8 @@ func serveDescribeProducers(b *Broker, _ *edge.Request, m *wire.DescribeProducer
 			} else {
 				for _, s := range p.Log.Producers() {
 					r.ActiveProducers = append(r.ActiveProducers, wire.DescribeProducersResponseProducerState{
-						ProducerID: s.ProducerID, ProducerEpoch: int32(s.Epoch), LastSequence: s.LastSequence,
-						LastTimestamp: s.LastTimestamp, CoordinatorEpoch: s.CoordinatorEpoch, CurrentTxnStartOffset: s.TxnStartOffset,
+						ProducerID: s.ID, ProducerEpoch: int32(s.Epoch), LastSequence: s.LastSequence,
+						LastTimestamp: s.LastTimestamp, CoordinatorEpoch: s.CoordinatorEpoch, CurrentTxnStartOffset: s.TxnFirstOffset,
 					})
 				}
 			}

@@ -1,10 +1,12 @@
 package partition
 
 import (
+	"fmt"
 	"sync/atomic"
 
 	"github.com/moldau/moldau/internal/config"
 	"github.com/moldau/moldau/internal/disk/commitlog"
+	"github.com/moldau/moldau/internal/format/record"
 	"github.com/moldau/moldau/internal/format/wire"
 )
 
@@ -45,7 +47,7 @@ func (p *Partition) HighWatermark() int64 { return p.Log.Stable() }
 
 // LastStable is the offset below which a read_committed consumer may read.
 func (p *Partition) LastStable() int64 {
-	return p.Log.LastStable()
+	return p.Log.LastStableOffset()
 }
 
 // CheckEpoch compares the leader epoch a client believes in with ours: -1
@@ -94,4 +96,54 @@ func (p *Partition) close() {
 	for _, w := range due {
 		w.Fire()
 	}
+}
+
+// maxReplayRead bounds one read of a coordinator's replay.
+const maxReplayRead = 1 << 20
+
+// CoordinatorLog is the partition as a coordinator's log (node/coordinator.Log).
+type CoordinatorLog struct{ *Partition }
+
+// Append adds one batch in the node's own name; done is called when it is stable.
+func (c CoordinatorLog) Append(batch []byte, done func(baseOffset int64, err error)) {
+	c.Log.Append(&commitlog.Append{
+		Records: batch, LeaderEpoch: c.LeaderEpoch(), Origin: commitlog.Coordinator,
+		Done: func(a *commitlog.Append) {
+			if a.Err != nil {
+				done(-1, fmt.Errorf("%w: %w", Code(a.Err), a.Err))
+				return
+			}
+			done(a.BaseOffset, nil)
+		},
+	})
+}
+
+// Start is the first offset there is.
+func (c CoordinatorLog) Start() int64 { return c.Log.Start() }
+
+// End is the offset behind the last record, stable or not.
+func (c CoordinatorLog) End() int64 { return c.Log.End() }
+
+// Read gives whole batches from an offset on, in memory that may be buf; next is where to go on.
+func (c CoordinatorLog) Read(from int64, buf []byte) (batches []byte, next int64, err error) {
+	view, err := c.Log.Read(from, c.HighWatermark(), maxReplayRead, true)
+	if err != nil {
+		return nil, from, err
+	}
+	defer view.Release()
+	all, err := view.Bytes(buf[:0])
+	if err != nil {
+		return nil, from, err
+	}
+	end := 0
+	next = from
+	for end < len(all) {
+		info, err := record.PeekHeader(all[end:])
+		if err != nil || end+info.Size > len(all) {
+			break // cut by the size limit: the next read begins with it
+		}
+		end += info.Size
+		next = info.LastOffset + 1
+	}
+	return all[:end], next, nil
 }

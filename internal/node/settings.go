@@ -1,0 +1,85 @@
+package node
+
+import (
+	"net"
+	"path/filepath"
+	"strconv"
+
+	"github.com/moldau/moldau/internal/config"
+	"github.com/moldau/moldau/internal/format/compress"
+	"github.com/moldau/moldau/internal/node/coordinator"
+	"github.com/moldau/moldau/internal/node/quorum"
+)
+
+// bind listens on each address, and puts the port that was taken for 0 into
+// what is advertised under the same name.
+func (n *Node) bind(bound, advertised []config.Listener) error {
+	for i := range bound {
+		addr, err := n.server.Listen(bound[i].Name, address(bound[i]))
+		if err != nil {
+			return err
+		}
+		_, port, err := net.SplitHostPort(addr.String())
+		if err != nil {
+			return err
+		}
+		number, err := strconv.ParseUint(port, 10, 16)
+		if err != nil {
+			return err
+		}
+		bound[i].Port = uint16(number)
+		for k := range advertised {
+			if advertised[k].Name == bound[i].Name && advertised[k].Port == 0 {
+				advertised[k].Port = uint16(number)
+			}
+		}
+	}
+	return nil
+}
+
+// address is a listener's "host:port".
+func address(l config.Listener) string {
+	return net.JoinHostPort(l.Host, strconv.Itoa(int(l.Port)))
+}
+
+// endpoints are listeners as the metadata knows them.
+func endpoints(listeners []config.Listener) []quorum.Endpoint {
+	out := make([]quorum.Endpoint, 0, len(listeners))
+	for _, l := range listeners {
+		out = append(out, quorum.Endpoint{Name: l.Name, Host: hostOf(l), Port: l.Port, Protocol: int16(l.SecurityProtocol)})
+	}
+	return out
+}
+
+// hostOf is the name under which a listener on all interfaces is reached.
+func hostOf(l config.Listener) string {
+	if l.Host == "" {
+		return "localhost"
+	}
+	return l.Host
+}
+
+// voter is this node's controller listener as other voters would reach it.
+func (n *Node) voter() quorum.Endpoint {
+	if all := endpoints(n.listeners.AdvertisedController); len(all) > 0 {
+		return all[0]
+	}
+	return quorum.Endpoint{}
+}
+
+func cleaned(dirs []string) []string {
+	out := make([]string, 0, len(dirs))
+	for _, dir := range dirs {
+		out = append(out, filepath.Clean(dir))
+	}
+	return out
+}
+
+// groupConfig is what of the settings concerns groups.
+func groupConfig(cfg *config.BrokerConfig) coordinator.GroupConfig {
+	g := coordinator.DefaultGroupConfig()
+	g.Codec = compress.Codec(cfg.GetInt("offsets.topic.compression.codec"))
+	g.CommitTimeoutMs = cfg.GetLong("offsets.commit.timeout.ms")
+	g.Partitions = int32(cfg.GetInt("offsets.topic.num.partitions"))
+	return g
+}
