@@ -29,7 +29,7 @@ const checkpointBytes = 64 << 20
 // long anything waits for it while the store is busy.
 const (
 	checkpointEvery = time.Second
-	maxUnsynced     = 5
+	maxUnsynced     = 5 * time.Second
 )
 
 func encodeTopicID(id [16]byte) []byte {

@@ -80,6 +80,10 @@ func (q *queue) take() *Append {
 // round commits a list of appends: see the package documentation.
 func (s *Store) round(list *Append) {
 	logs := s.group(list)
+	var bytes int64
+	for _, l := range logs {
+		bytes += int64(l.round.bytes)
+	}
 	failed := s.failure()
 	if failed == nil && s.eraseDue {
 		failed = s.erase()
@@ -102,7 +106,7 @@ func (s *Store) round(list *Append) {
 	}
 	clear(logs)
 	s.published.Store(s.journal.Last())
-	s.afterRound()
+	s.afterRound(bytes)
 }
 
 // writeRound brings the round to the disk. The error takes the directory offline; what only
@@ -319,7 +323,7 @@ func (l *Log) publishTail(head *Append) {
 		s := l.active()
 		l.extend(s, a)
 		l.keep(s, a)
-		l.stable = a.LastOffset + 1
+		l.moveStable(a.LastOffset + 1)
 	}
 	behind = l.tailBytes >= behindBytes
 	l.mu.Unlock()

@@ -38,7 +38,8 @@ type index struct {
 	newTimes                     []timeEntry
 	lastTime                     int64 // timestamp of the last time entry
 	lastTimeOffset               int64
-	lastOffset                   int64 // of the last offset entry
+	made                         bool // the files exist
+	synced                       bool // they are complete and durable
 }
 
 type offsetEntry struct{ offset, pos int32 }
@@ -57,7 +58,6 @@ func (x *index) full(c *LogConfig) bool {
 // add adds an entry for the batch that ends with offset last and begins at pos.
 func (x *index) add(last, pos, maxTs, maxTsOffset int64) {
 	x.newOffsets = append(x.newOffsets, offsetEntry{int32(last - x.base), int32(pos)})
-	x.lastOffset = last
 	x.addTime(maxTs, maxTsOffset)
 }
 
@@ -78,27 +78,22 @@ type pendingIndex struct {
 	atTimes   int
 }
 
-// flush writes the entries; the caller holds Log.io. It returns how many went.
+// flush writes the entries, and makes the files if there are none. The caller holds Log.io.
 func (x *index) flush(c *fileCache, p pendingIndex) error {
-	if len(p.offsets) > 0 {
-		b := make([]byte, 0, len(p.offsets)*offsetEntryBytes)
-		for _, e := range p.offsets {
-			b = binary.BigEndian.AppendUint32(b, uint32(e.offset))
-			b = binary.BigEndian.AppendUint32(b, uint32(e.pos))
-		}
-		if err := writeHeld(c, &x.offsets, b, int64(p.atOffsets)*offsetEntryBytes); err != nil {
-			return err
-		}
+	b := make([]byte, 0, len(p.offsets)*offsetEntryBytes)
+	for _, e := range p.offsets {
+		b = binary.BigEndian.AppendUint32(b, uint32(e.offset))
+		b = binary.BigEndian.AppendUint32(b, uint32(e.pos))
 	}
-	if len(p.times) > 0 {
-		b := make([]byte, 0, len(p.times)*timeEntryBytes)
-		for _, e := range p.times {
-			b = binary.BigEndian.AppendUint64(b, uint64(e.ts))
-			b = binary.BigEndian.AppendUint32(b, uint32(e.offset))
-		}
-		return writeHeld(c, &x.times, b, int64(p.atTimes)*timeEntryBytes)
+	if err := writeHeld(c, &x.offsets, b, int64(p.atOffsets)*offsetEntryBytes); err != nil {
+		return err
 	}
-	return nil
+	b = make([]byte, 0, len(p.times)*timeEntryBytes)
+	for _, e := range p.times {
+		b = binary.BigEndian.AppendUint64(b, uint64(e.ts))
+		b = binary.BigEndian.AppendUint32(b, uint32(e.offset))
+	}
+	return writeHeld(c, &x.times, b, int64(p.atTimes)*timeEntryBytes)
 }
 
 // writeHeld writes to a file that may have to be opened.
@@ -108,6 +103,9 @@ func writeHeld(c *fileCache, h *handle, b []byte, at int64) error {
 		return fmt.Errorf("opening %s: %w", h.path, err)
 	}
 	defer h.release()
+	if len(b) == 0 {
+		return nil
+	}
 	if _, err := f.WriteAt(b, at); err != nil {
 		return fmt.Errorf("writing %s at %d: %w", h.path, at, err)
 	}

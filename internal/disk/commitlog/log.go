@@ -7,6 +7,7 @@ import (
 
 	"github.com/moldau/moldau/internal/disk/vfs"
 	"github.com/moldau/moldau/internal/format/record"
+	"github.com/moldau/moldau/internal/machine/idempotence"
 )
 
 // DirectBytes is how much a log must bring in one round to be written straight to its
@@ -35,6 +36,10 @@ type Append struct {
 	// LeaderEpoch is the appending leader's.
 	LeaderEpoch int32
 	Origin      Origin
+	// Guard is what BeginVerification gave for a transactional batch of a client.
+	Guard idempotence.Guard
+	// TransactionVersion is, for a transaction marker, what WriteTxnMarkers says.
+	TransactionVersion int16
 	// Done is called once, when the records are stable or were refused; no lock is held. It must not block.
 	Done func(*Append)
 
@@ -65,18 +70,22 @@ type Log struct {
 	partition int32
 	topicID   [16]byte
 
-	io  sync.Mutex // guards the log's files and dir
-	dir string
+	io          sync.Mutex // guards the log's files and what follows
+	dir         string
+	snapOffsets []int64 // of the producer snapshots on disk
 
-	mu     sync.Mutex // guards what follows
-	cfg    LogConfig
-	segs   []*segment // by base offset; the last one is written to
-	start  int64
-	end    int64 // next offset to assign
-	stable int64
-	hw     int64 // given by SetHighWatermark, -1: stable counts
-	epochs epochCache
-	prods  producers
+	mu        sync.Mutex // guards what follows
+	cfg       LogConfig
+	segs      []*segment // by base offset; the last one is written to
+	start     int64
+	end       int64 // next offset to assign
+	stable    int64
+	hw        int64 // given by SetHighWatermark, -1: stable counts
+	loadedHW  int64 // what replication-offset-checkpoint said at start
+	epochs    epochCache
+	producers idempotence.Table
+	// aborted are transactions whose entries are not in a .txnindex file yet.
+	aborted []AbortedTxn
 	// plan is the active segment as it will be once all that is in flight has been written.
 	plan segmentPlan
 	// tail is what the segments lack.
@@ -89,6 +98,8 @@ type Log struct {
 	dropped            []*segment         // begun and given up; their empty files go at the next checkpoint
 	onStable           func(int64)
 	err                error // why the log is closed or offline
+	gone               bool  // deleted: its files belong to nobody
+	touched            bool  // written to since Open
 	inDirty            bool  // listed in Store.dirty
 	inBehind           bool  // listed in Store.behind
 	unsynced           bool  // has bytes that were acknowledged as written only
@@ -259,6 +270,9 @@ func (l *Log) accept(a *Append) error {
 	if l.err != nil {
 		return l.err
 	}
+	if l.store.closing.Load() {
+		return ErrClosed
+	}
 	if l.store.full.Load() {
 		return ErrNoSpace
 	}
@@ -267,13 +281,8 @@ func (l *Log) accept(a *Append) error {
 		return fmt.Errorf("appending to %s-%d: %w", l.topic, l.partition, orEmpty(err))
 	}
 	if a.Origin != Replica {
-		dup, err := l.prods.check(first, a.Origin)
-		if err != nil {
+		if done, err := l.checkProducer(a, first); err != nil || done {
 			return err
-		}
-		if dup.found {
-			a.Duplicate, a.BaseOffset, a.LastOffset, a.prev = true, dup.base, dup.last, l.end
-			return nil
 		}
 		if a.LeaderEpoch < l.epochs.latest() {
 			return fmt.Errorf("appending to %s-%d with leader epoch %d: %w (%d)", l.topic, l.partition, a.LeaderEpoch, ErrStaleEpoch, l.epochs.latest())
@@ -330,7 +339,7 @@ func (l *Log) place(a *Append) {
 	s := l.active()
 	if l.plan.full(p, &l.cfg, now) || l.plan.size > 0 && l.plan.base == s.base && s.idx.full(&l.cfg) {
 		a.roll = true
-		a.snap = l.prods.encode(nil)
+		a.snap = l.producers.AppendSnapshot(nil)
 		l.plan = segmentPlan{base: a.prev, firstTs: noTime, createdMs: now}
 	}
 	if l.plan.firstTs == noTime {
@@ -348,7 +357,7 @@ func (l *Log) enter(a *Append) error {
 			return err // stamp has walked the same bytes
 		}
 		l.epochs.assign(b.LeaderEpoch(), b.BaseOffset())
-		l.prods.apply(b)
+		l.applyProducer(b)
 		rest = next
 	}
 	l.end = a.LastOffset + 1

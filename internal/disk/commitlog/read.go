@@ -283,14 +283,14 @@ func (l *Log) find(f vfs.File, s *segment, k lookup, end int64, wanted func(*rec
 		return -1, record.EntryInfo{}, err
 	}
 	target, misled := s.base+k.rel, false
-	at, e, err := walk(f, pos, end, func(at int64, e *record.EntryInfo) bool {
+	at, e, err := walk(f, pos, end, func(at int64, e *record.EntryInfo, _ []byte) bool {
 		// An entry of the index names the last offset of the batch that it leads to.
 		misled = misled || at == pos && pos > 0 && e.LastOffset > target
 		return misled || wanted(e)
 	})
 	var bad *record.Error
 	if misled || pos > 0 && errors.As(err, &bad) {
-		at, e, err = walk(f, 0, end, func(_ int64, e *record.EntryInfo) bool { return wanted(e) })
+		at, e, err = walk(f, 0, end, func(_ int64, e *record.EntryInfo, _ []byte) bool { return wanted(e) })
 	}
 	if err != nil {
 		return -1, e, &CorruptError{Path: s.log.path, Pos: at, Why: err.Error()}
@@ -298,8 +298,9 @@ func (l *Log) find(f vfs.File, s *segment, k lookup, end int64, wanted func(*rec
 	return at, e, nil
 }
 
-// walk reads the heads of the entries in [pos, end) until stop says so, and returns where that was; -1 at the end.
-func walk(f vfs.File, pos, end int64, stop func(at int64, e *record.EntryInfo) bool) (int64, record.EntryInfo, error) {
+// walk reads the heads of the entries in [pos, end) until stop says so, and returns where that was; -1 at the end. stop
+// also gets the bytes of the head, at least record.PeekSize unless the entry is shorter.
+func walk(f vfs.File, pos, end int64, stop func(at int64, e *record.EntryInfo, head []byte) bool) (int64, record.EntryInfo, error) {
 	buf := peekPool.Get().(*[peekBytes]byte)
 	defer peekPool.Put(buf)
 	var have []byte
@@ -316,7 +317,7 @@ func walk(f vfs.File, pos, end int64, stop func(at int64, e *record.EntryInfo) b
 		if err != nil {
 			return pos, e, err
 		}
-		if stop(pos, &e) {
+		if stop(pos, &e, have[pos-from:]) {
 			return pos, e, nil
 		}
 		pos += int64(e.Size)

@@ -49,6 +49,8 @@ type segment struct {
 	dirty bool
 	// named says that the file's name is durable.
 	named bool
+	// aborts is whether there is a transaction index: maybeAborts, noAborts or someAborts.
+	aborts int8
 }
 
 func newSegment(dir string, base, nowMs int64) *segment {
@@ -130,18 +132,18 @@ const maxRelativeOffset = 1<<31 - 1
 type segmentMark struct {
 	size, firstTs, maxTs, maxTsOffset, sinceIndex int64
 	offsets, times                                int
-	lastTime, lastTimeOffset, lastOffset          int64
+	lastTime, lastTimeOffset                      int64
 }
 
 func (s *segment) mark() segmentMark {
 	return segmentMark{
 		s.size, s.firstTs, s.maxTs, s.maxTsOffset, s.sinceIndex,
-		len(s.idx.newOffsets), len(s.idx.newTimes), s.idx.lastTime, s.idx.lastTimeOffset, s.idx.lastOffset,
+		len(s.idx.newOffsets), len(s.idx.newTimes), s.idx.lastTime, s.idx.lastTimeOffset,
 	}
 }
 
 func (s *segment) restore(m segmentMark) {
 	s.size, s.firstTs, s.maxTs, s.maxTsOffset, s.sinceIndex = m.size, m.firstTs, m.maxTs, m.maxTsOffset, m.sinceIndex
 	s.idx.newOffsets, s.idx.newTimes = s.idx.newOffsets[:m.offsets], s.idx.newTimes[:m.times]
-	s.idx.lastTime, s.idx.lastTimeOffset, s.idx.lastOffset = m.lastTime, m.lastTimeOffset, m.lastOffset
+	s.idx.lastTime, s.idx.lastTimeOffset = m.lastTime, m.lastTimeOffset
 }

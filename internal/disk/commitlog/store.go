@@ -44,11 +44,13 @@ type Store struct {
 	roundLogs []*Log
 	eraseDue  bool
 
-	published atomic.Uint64 // every frame up to here is in the tails
-	sinceCkpt atomic.Int64  // bytes committed since the last checkpoint
-	full      atomic.Bool   // the disk is full: appends are refused until a check finds space
-	closing   atomic.Bool
-	dead      atomic.Bool // abandoned or offline: background work stops
+	lastCkpt    atomic.Int64 // when the last checkpoint began, and lastOffsets when Kafka's files were written (Mono)
+	lastOffsets atomic.Int64
+	published   atomic.Uint64 // every frame up to here is in the tails
+	sinceCkpt   atomic.Int64  // bytes committed since the last checkpoint
+	full        atomic.Bool   // the disk is full: appends are refused until a check finds space
+	closing     atomic.Bool
+	dead        atomic.Bool // abandoned or offline: background work stops
 
 	failMu sync.Mutex // guards failed
 	failed error
@@ -60,7 +62,10 @@ type Store struct {
 	ckptBusy   bool // a checkpoint is queued or running
 
 	ckptMu sync.Mutex // one checkpoint at a time
-	timers []clock.Timer
+
+	timerMu   sync.Mutex // guards timers
+	timers    []clock.Timer
+	lastBytes int64 // what tick saw last
 
 	bufMu sync.Mutex // guards bufs
 	bufs  [][][]byte
@@ -97,8 +102,10 @@ func Open(o StoreOptions) (*Store, error) {
 		fs: o.FS, dir: o.Dir, world: o.World, logger: o.Logger.With("dir", o.Dir), opts: o,
 		files: fileCache{fs: o.FS, limit: o.MaxOpenFiles}, logs: map[logKey]*Log{},
 	}
-	if err := s.fs.MkdirAll(s.dir); err != nil {
-		return nil, fmt.Errorf("creating data directory %s: %w", s.dir, err)
+	if _, err := s.fs.Stat(s.dir); errors.Is(err, vfs.ErrNotExist) {
+		if err := s.makeRoot(); err != nil {
+			return nil, fmt.Errorf("creating data directory %s: %w", s.dir, err)
+		}
 	}
 	lock, err := s.fs.Lock(filepath.Join(s.dir, lockFile))
 	if err != nil {
@@ -111,6 +118,28 @@ func Open(o StoreOptions) (*Store, error) {
 	}
 	s.startTimers()
 	return s, nil
+}
+
+// makeRoot creates the data directory, durably: its name, and those of the directories above that are new.
+func (s *Store) makeRoot() error {
+	above := filepath.Dir(s.dir)
+	var fresh []string
+	for above != filepath.Dir(above) {
+		if _, err := s.fs.Stat(above); !errors.Is(err, vfs.ErrNotExist) {
+			break
+		}
+		fresh = append(fresh, above)
+		above = filepath.Dir(above)
+	}
+	if err := s.fs.MkdirAll(s.dir); err != nil {
+		return err
+	}
+	for _, dir := range append(fresh, above) {
+		if err := s.fs.SyncDir(dir); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Logs are all logs, sorted by topic and partition.
@@ -248,7 +277,7 @@ func (s *Store) giveBufs(b [][]byte) {
 func (s *Store) noteDirty(l *Log, behind bool) {
 	s.dirtyMu.Lock()
 	if !l.inDirty {
-		l.inDirty = true
+		l.inDirty, l.touched = true, true
 		s.dirty = append(s.dirty, l)
 	}
 	start := false

@@ -52,13 +52,12 @@ func (l *Log) writeQueued() bool {
 	failed, err := head, l.err
 	l.mu.Unlock()
 	if err == nil {
-		failed, err = l.writeDirect(head)
+		if failed, err = l.writeDirect(head); err != nil && !errors.Is(err, ErrNoSpace) {
+			l.store.fail(err)
+			failed, err = head, l.store.failure()
+		}
 	}
 	l.io.Unlock()
-	if err != nil && !errors.Is(err, ErrNoSpace) {
-		l.store.fail(err)
-		failed, err = head, l.store.failure()
-	}
 	l.finishWritten(head, failed, err)
 	return true
 }
@@ -77,7 +76,9 @@ func (l *Log) finishWritten(head, failed *Append, err error) {
 		l.inFlightWritten -= count(refused)
 		l.undo()
 	}
+	var bytes int64
 	for a := head; a != nil; a = a.next {
+		bytes += int64(len(a.Records))
 		l.inFlightWritten--
 		a.LogStart = l.start
 	}
@@ -87,7 +88,7 @@ func (l *Log) finishWritten(head, failed *Append, err error) {
 		l.rebuildProducers()
 	}
 	l.store.noteDirty(l, false)
-	l.store.afterWritten(head)
+	l.store.afterRound(bytes)
 	if f != nil && failed != head {
 		f(stable)
 	}
@@ -97,9 +98,8 @@ func (l *Log) finishWritten(head, failed *Append, err error) {
 
 // undo takes the log back to what is stable. The caller holds mu, and rebuilds the producers next.
 func (l *Log) undo() {
-	l.err = errRebuilding
-	if err := l.store.failure(); err != nil {
-		l.err = err
+	if l.err == nil {
+		l.err = errRebuilding
 	}
 	l.end = l.stable
 	l.epochs.truncateEnd(l.end)
@@ -290,7 +290,7 @@ func (l *Log) publishDirectFrom(head, failed *Append) {
 	l.mu.Lock()
 	for a := head; a != failed; a = a.next {
 		if !a.Duplicate {
-			l.stable = a.LastOffset + 1
+			l.moveStable(a.LastOffset + 1)
 		}
 	}
 	seen := l.round.firstSeg == nil

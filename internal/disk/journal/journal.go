@@ -76,6 +76,9 @@ func New(fsys vfs.FS, dir string, fileBytes int64, found *Found, salt uint64) *J
 // Room is the largest frame, head included, that a file can hold.
 func (j *Journal) Room() int64 { return min(j.fileBytes-page, MaxPayloadBytes) }
 
+// Used tells whether the journal has files.
+func (j *Journal) Used() bool { return j.made }
+
 // Last is the sequence of the last frame written.
 func (j *Journal) Last() uint64 { return j.sequence - 1 }
 

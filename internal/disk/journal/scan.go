@@ -28,6 +28,7 @@ type Found struct {
 	// Torn says where a frame was cut off by the crash; "" when none was.
 	Torn string
 
+	folder    string
 	paths     []string
 	maxNumber int
 }
@@ -66,7 +67,7 @@ func Scan(fsys vfs.FS, dir string) (*Found, error) {
 	if err != nil {
 		return nil, fmt.Errorf("listing the journal folder %s: %w", folder, err)
 	}
-	found.Exists = true
+	found.Exists, found.folder = true, folder
 	var files []*scanned
 	for _, e := range list {
 		number, ok := fileNumber(e.Name)
@@ -100,6 +101,23 @@ func Scan(fsys vfs.FS, dir string) (*Found, error) {
 		}
 	}
 	return found, nil
+}
+
+// Sync makes durable what Scan has found: the process that wrote it may have died before it did.
+func (f *Found) Sync(fsys vfs.FS) error {
+	for _, path := range f.paths {
+		file, err := fsys.Edit(path)
+		if err != nil {
+			return fmt.Errorf("opening journal file %s: %w", path, err)
+		}
+		if err := errors.Join(file.Sync(), file.Close()); err != nil {
+			return fmt.Errorf("syncing journal file %s: %w", path, err)
+		}
+	}
+	if f.folder == "" {
+		return nil
+	}
+	return errors.Join(fsys.SyncDir(f.folder), fsys.SyncDir(filepath.Dir(f.folder)))
 }
 
 func fileNumber(name string) (int, bool) {

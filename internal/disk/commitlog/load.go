@@ -1,0 +1,505 @@
+package commitlog
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"sort"
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/moldau/moldau/internal/disk/journal"
+	"github.com/moldau/moldau/internal/disk/vfs"
+	"github.com/moldau/moldau/internal/format/record"
+)
+
+// Suffixes of partition directories that are not logs of this broker.
+const (
+	deleteDirSuffix = "-delete"
+	futureDirSuffix = "-future"
+	strayDirSuffix  = "-stray"
+)
+
+// damageFile keeps a partition offline until somebody has looked after it: it says why.
+const damageFile = "moldau-damage"
+
+// maxSmallFile bounds the small files of a partition directory.
+const maxSmallFile = 64 << 20
+
+// load reads the directory: see the package documentation for the order.
+func (s *Store) load() error {
+	if err := s.readMarker(); err != nil {
+		return err
+	}
+	found, err := journal.Scan(s.fs, s.dir)
+	if err != nil {
+		return fmt.Errorf("reading the journal of %s: %w", s.dir, err)
+	}
+	if found.Torn != "" {
+		s.note("the last write to the journal was cut off by the crash and is dropped, nothing of it was acknowledged: %s", found.Torn)
+	}
+	if err := found.Sync(s.fs); err != nil {
+		return fmt.Errorf("reading the journal of %s: %w", s.dir, err)
+	}
+	s.journal = journal.New(s.fs, s.dir, s.opts.JournalFileBytes, found, s.world.Uint64())
+	s.published.Store(found.Next - 1)
+	entries, err := s.fs.List(s.dir)
+	if err != nil {
+		return fmt.Errorf("listing data directory %s: %w", s.dir, err)
+	}
+	loads := s.plans(entries, found)
+	if err := s.runLoads(loads); err != nil {
+		return err
+	}
+	s.adopt(loads)
+	if found.Exists {
+		for _, d := range loads {
+			if d.cutShort {
+				// The journal still says that the truncation is under way: it must not cut what comes next.
+				return s.checkpoint()
+			}
+		}
+		if len(s.dirty) > 0 {
+			s.kickCheckpoint()
+			return nil
+		}
+		return s.journal.Release(s.published.Load())
+	}
+	return nil
+}
+
+// readMarker reads and removes the clean-shutdown marker: durably, before anything else is changed.
+func (s *Store) readMarker() error {
+	s.report.BrokerEpoch = -1
+	path := filepath.Join(s.dir, cleanMarker)
+	b, err := vfs.ReadFile(s.fs, path, maxSmallFile)
+	if errors.Is(err, vfs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("reading %s: %w", path, err)
+	}
+	s.report.Clean = true
+	var m struct{ BrokerEpoch *int64 }
+	if json.Unmarshal(b, &m) == nil && m.BrokerEpoch != nil {
+		s.report.BrokerEpoch = *m.BrokerEpoch
+	}
+	if err := s.fs.Remove(path); err != nil {
+		return fmt.Errorf("removing %s: %w", path, err)
+	}
+	return s.fs.SyncDir(s.dir)
+}
+
+// logLoad is the loading of one log.
+type logLoad struct {
+	log      *Log
+	clean    bool
+	ours     bool // the directory was left by this program: its checkpoints are exact
+	point    int64
+	logStart int64
+	items    []journal.Item
+	files    []vfs.Entry
+	notes    []string
+	cutShort bool  // an interrupted truncation was finished
+	err      error // the log is offline
+	fatal    error // the store is
+}
+
+// plans lists the logs to be loaded.
+func (s *Store) plans(entries []vfs.Entry, found *journal.Found) []*logLoad {
+	points := s.readCheckpoint(recoveryPointFile)
+	starts := s.readCheckpoint(logStartFile)
+	marks := s.readCheckpoint(highWatermarkFile)
+	byKey := map[itemKey][]journal.Item{}
+	for _, it := range found.Items {
+		k := itemKey{it.Topic, it.Partition}
+		byKey[k] = append(byKey[k], it)
+	}
+	var loads []*logLoad
+	for _, e := range entries {
+		topic, partition, ok := parseDirName(e.Name)
+		if !e.Dir || !ok {
+			s.skip(e)
+			continue
+		}
+		key := logKey{topic, partition}
+		l := s.newLog(topic, partition, [16]byte{}, s.opts.Config(topic, partition))
+		l.loadedHW = marks[key]
+		l.readTopicID(s)
+		loads = append(loads, &logLoad{
+			log: l, clean: s.report.Clean && !found.Exists, ours: found.Exists, point: points[key], logStart: starts[key],
+			items: byKey[itemKey{l.key(), partition}],
+		})
+	}
+	return loads
+}
+
+// itemKey is what the journal knows a log by.
+type itemKey struct {
+	topic     [16]byte
+	partition int32
+}
+
+// skip deals with a name that is no log.
+func (s *Store) skip(e vfs.Entry) {
+	switch {
+	case !e.Dir || e.Name == journal.Folder:
+	case strings.HasSuffix(e.Name, deleteDirSuffix):
+		s.removeLater(filepath.Join(s.dir, e.Name), 0)
+	case strings.HasSuffix(e.Name, futureDirSuffix), strings.HasSuffix(e.Name, strayDirSuffix):
+		s.note("%s is left alone", filepath.Join(s.dir, e.Name))
+	}
+}
+
+// parseDirName splits a directory name into topic and partition.
+func parseDirName(name string) (topic string, partition int32, ok bool) {
+	i := strings.LastIndexByte(name, '-')
+	if i <= 0 {
+		return "", 0, false
+	}
+	p, err := strconv.ParseInt(name[i+1:], 10, 32)
+	if err != nil || p < 0 || name[i+1] == '+' {
+		return "", 0, false
+	}
+	return name[:i], int32(p), true
+}
+
+// readTopicID reads partition.metadata, which old directories do not have.
+func (l *Log) readTopicID(s *Store) {
+	b, err := vfs.ReadFile(s.fs, l.path(metadataFile), maxSmallFile)
+	if err == nil {
+		l.topicID, err = parseTopicID(b)
+	}
+	if err != nil && !errors.Is(err, vfs.ErrNotExist) {
+		s.note("%s cannot be read: %v", l.path(metadataFile), err)
+	}
+}
+
+// runLoads loads the logs on RecoveryThreads threads.
+func (s *Store) runLoads(loads []*logLoad) error {
+	threads := min(s.opts.RecoveryThreads, len(loads))
+	if threads <= 1 {
+		for _, d := range loads {
+			d.run()
+		}
+	} else {
+		var wait sync.WaitGroup
+		for t := range threads {
+			wait.Add(1)
+			s.world.Go("load logs", func() {
+				defer wait.Done()
+				for i := t; i < len(loads); i += threads {
+					loads[i].run()
+				}
+			})
+		}
+		wait.Wait()
+	}
+	for _, d := range loads {
+		if d.fatal != nil {
+			return fmt.Errorf("loading %s: %w", d.log.dir, d.fatal)
+		}
+	}
+	return nil
+}
+
+// adopt takes the loaded logs into the store.
+func (s *Store) adopt(loads []*logLoad) {
+	for _, d := range loads {
+		l := d.log
+		s.report.Notes = append(s.report.Notes, d.notes...)
+		if d.err != nil {
+			l.err = d.err
+			if s.report.Offline == nil {
+				s.report.Offline = map[string]error{}
+			}
+			s.report.Offline[dirName(l.topic, l.partition)] = d.err
+		}
+		s.logs[logKey{l.topic, l.partition}] = l
+	}
+}
+
+// run loads the log.
+func (d *logLoad) run() {
+	err := d.load()
+	if err == nil {
+		return
+	}
+	var corrupt *CorruptError
+	if errors.As(err, &corrupt) {
+		d.takeOffline(corrupt)
+		return
+	}
+	d.fatal = err
+}
+
+// note adds to what Report tells.
+func (d *logLoad) note(format string, args ...any) {
+	d.notes = append(d.notes, fmt.Sprintf(format, args...))
+}
+
+// load brings the log from its files to where it was.
+func (d *logLoad) load() error {
+	l := d.log
+	var err error
+	if d.files, err = l.store.fs.List(l.dir); err != nil {
+		return err
+	}
+	if err := d.checkDamage(); err != nil {
+		return err
+	}
+	if err := d.cleanFiles(); err != nil {
+		return err
+	}
+	if err := d.openSegments(); err != nil {
+		return err
+	}
+	d.readEpochs()
+	first := l.segs[0].base
+	l.start = max(first, d.logStart)
+	if d.clean {
+		err = d.trust()
+	} else {
+		err = d.recover()
+	}
+	if err != nil {
+		return err
+	}
+	l.end = max(l.end, l.start)
+	l.stable = l.end
+	l.epochs.truncateEnd(l.end)
+	l.epochs.truncateStart(l.start)
+	if l.loadedHW > l.end {
+		l.loadedHW = l.end
+	}
+	l.resetPlan()
+	return d.restoreProducers()
+}
+
+// checkDamage keeps a log offline that was found damaged before.
+func (d *logLoad) checkDamage() error {
+	path := d.log.path(damageFile)
+	b, err := vfs.ReadFile(d.log.store.fs, path, maxSmallFile)
+	if errors.Is(err, vfs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return &CorruptError{Path: path, Why: "an earlier start found: " + strings.TrimSpace(string(b)) + "; repair it and delete this file"}
+}
+
+// takeOffline keeps the log from being served, now and at later starts, and what the journal has of it beside it.
+func (d *logLoad) takeOffline(why *CorruptError) {
+	l := d.log
+	d.err = fmt.Errorf("%s-%d is offline: %w", l.topic, l.partition, why)
+	if len(l.segs) == 0 {
+		l.segs = []*segment{newSegment(l.dir, 0, l.store.nowMs())}
+	}
+	l.recoveryPoint, l.loadedHW = d.point, max(l.loadedHW, 0)
+	if filepath.Base(why.Path) == damageFile {
+		return
+	}
+	if err := d.rescue(); err != nil {
+		d.fatal = err
+		return
+	}
+	text := fmt.Sprintf("%s is corrupt at position %d: %s\n", why.Path, why.Pos, why.Why)
+	if err := vfs.WriteFileAtomic(l.store.fs, l.path(damageFile), []byte(text)); err != nil {
+		d.fatal = err
+	}
+}
+
+// rescueFile holds the batches that the journal had of a damaged log.
+const rescueFile = "moldau-rescue"
+
+// rescue keeps what the journal has of the log: the journal's space will be used again.
+func (d *logLoad) rescue() error {
+	if len(d.items) == 0 {
+		return nil
+	}
+	l := d.log
+	f, err := l.store.fs.Edit(l.path(rescueFile))
+	if err != nil {
+		return err
+	}
+	defer f.Close() //nolint:errcheck // synced before
+	var at int64
+	for i := range d.items {
+		if d.items[i].Kind != journal.Data {
+			continue
+		}
+		b, err := d.payload(&d.items[i])
+		if err != nil {
+			return err
+		}
+		if _, err := f.WriteAt(b, at); err != nil {
+			return err
+		}
+		at += int64(len(b))
+	}
+	if err := f.Truncate(at); err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), l.store.fs.SyncDir(l.dir))
+}
+
+// readEpochs reads leader-epoch-checkpoint.
+func (d *logLoad) readEpochs() {
+	l := d.log
+	b, err := vfs.ReadFile(l.store.fs, l.path(epochsFile), maxSmallFile)
+	if err == nil {
+		l.epochs.list, err = parseEpochs(b)
+	}
+	if err != nil && !errors.Is(err, vfs.ErrNotExist) {
+		d.note("%s is damaged, leader epochs are known from the recovery point on only: %v", l.path(epochsFile), err)
+	}
+}
+
+// openSegments makes the list of segments from the directory's files.
+func (d *logLoad) openSegments() error {
+	l := d.log
+	now := l.store.nowMs()
+	have := map[string]bool{}
+	for _, e := range d.files {
+		have[e.Name] = true
+	}
+	for _, e := range d.files {
+		base, suffix, ok := parseName(e.Name)
+		if !ok || suffix != logSuffix {
+			continue
+		}
+		s := newSegment(l.dir, base, now)
+		s.size, s.flushed, s.named, s.timesKnown = e.Size, e.Size, true, false
+		s.createdMs = e.ModTimeMs
+		s.idx.writtenOffsets, s.idx.writtenTimes, s.idx.made, s.idx.synced = unknown, unknown, true, true
+		s.aborts = noAborts
+		name := offsetName(base)
+		if have[name+txnIndexSuffix] {
+			s.aborts = someAborts
+		}
+		if e.Size > 0 && !(have[name+indexSuffix] && have[name+timeIndexSuffix]) {
+			s.idx.made = false
+		}
+		l.segs = append(l.segs, s)
+	}
+	if len(l.segs) == 0 {
+		// As Kafka does: an empty directory begins at its log start.
+		s := newSegment(l.dir, d.logStart, now)
+		l.segs = []*segment{s}
+		return nil
+	}
+	sort.Slice(l.segs, func(a, b int) bool { return l.segs[a].base < l.segs[b].base })
+	return nil
+}
+
+// cleanFiles removes what an interrupted deletion or compaction left, finishes swaps, and drops indexes without a segment.
+func (d *logLoad) cleanFiles() error {
+	l := d.log
+	fsys := l.store.fs
+	smallestCleaned := int64(-1)
+	for _, e := range d.files {
+		if base, suffix, ok := parseName(e.Name); ok && strings.HasSuffix(suffix, cleanedSuffix) && (smallestCleaned < 0 || base < smallestCleaned) {
+			smallestCleaned = base
+		}
+	}
+	var kept []vfs.Entry
+	var swaps []vfs.Entry
+	for _, e := range d.files {
+		base, suffix, ok := parseName(e.Name)
+		switch {
+		case strings.HasSuffix(e.Name, deletedSuffix), strings.HasSuffix(e.Name, ".tmp"), ok && strings.HasSuffix(suffix, cleanedSuffix),
+			ok && strings.HasSuffix(suffix, swapSuffix) && smallestCleaned >= 0 && base >= smallestCleaned:
+			if err := fsys.Remove(l.path(e.Name)); err != nil {
+				return err
+			}
+		case ok && strings.HasSuffix(suffix, swapSuffix):
+			swaps = append(swaps, e)
+		default:
+			kept = append(kept, e)
+		}
+	}
+	d.files = kept
+	if len(swaps) > 0 {
+		if err := d.finishSwaps(swaps); err != nil {
+			return err
+		}
+	}
+	return d.dropOrphans()
+}
+
+// finishSwaps puts finished output of a compaction into the place of the segments that it replaces.
+func (d *logLoad) finishSwaps(swaps []vfs.Entry) error {
+	l := d.log
+	fsys := l.store.fs
+	for _, e := range swaps {
+		base, suffix, _ := parseName(e.Name)
+		if suffix != logSuffix+swapSuffix {
+			continue
+		}
+		next, err := d.swapEnd(l.path(e.Name), e.Size, base)
+		if err != nil {
+			return err
+		}
+		for _, k := range d.files {
+			b, sfx, ok := parseName(k.Name)
+			if ok && b >= base && b < next && (sfx == logSuffix || sfx == indexSuffix || sfx == timeIndexSuffix || sfx == txnIndexSuffix) {
+				if err := fsys.Remove(l.path(k.Name)); err != nil {
+					return err
+				}
+			}
+		}
+		d.note("%s replaces the segments from %d to %d: an interrupted compaction was finished", l.path(e.Name), base, next)
+	}
+	for _, e := range swaps {
+		if err := fsys.Rename(l.path(e.Name), l.path(strings.TrimSuffix(e.Name, swapSuffix))); err != nil {
+			return err
+		}
+	}
+	if err := fsys.SyncDir(l.dir); err != nil {
+		return err
+	}
+	var err error
+	d.files, err = fsys.List(l.dir)
+	return err
+}
+
+// swapEnd is the offset behind the last batch of a .swap file.
+func (d *logLoad) swapEnd(path string, size, base int64) (int64, error) {
+	f, err := d.log.store.fs.Open(path)
+	if err != nil {
+		return 0, err
+	}
+	defer f.Close() //nolint:errcheck // read only
+	end := base + 1
+	_, _, err = walk(f, 0, size, func(_ int64, e *record.EntryInfo, _ []byte) bool {
+		end = e.LastOffset + 1
+		return false
+	})
+	return end, err
+}
+
+// dropOrphans removes index files whose segment is gone.
+func (d *logLoad) dropOrphans() error {
+	logs := map[int64]bool{}
+	for _, e := range d.files {
+		if base, suffix, ok := parseName(e.Name); ok && suffix == logSuffix {
+			logs[base] = true
+		}
+	}
+	kept := d.files[:0]
+	for _, e := range d.files {
+		base, suffix, ok := parseName(e.Name)
+		if ok && !logs[base] && (suffix == indexSuffix || suffix == timeIndexSuffix || suffix == txnIndexSuffix) {
+			if err := d.log.store.fs.Remove(d.log.path(e.Name)); err != nil {
+				return err
+			}
+			continue
+		}
+		kept = append(kept, e)
+	}
+	d.files = kept
+	return nil
+}

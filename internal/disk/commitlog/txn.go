@@ -1,0 +1,153 @@
+package commitlog
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/moldau/moldau/internal/disk/vfs"
+)
+
+// AbortedTxn is an entry of a transaction index: a transaction of the producer was aborted by the
+// marker at LastOffset; LastStableOffset was then the first offset of a transaction still open.
+//
+// In the .txnindex file, big endian: int16 version 0 | int64 producer id | int64 first offset | int64 last
+// offset | int64 last stable offset.
+type AbortedTxn struct {
+	ProducerID, FirstOffset, LastOffset, LastStableOffset int64
+}
+
+const txnEntryBytes = 34
+
+func appendTxn(b []byte, t *AbortedTxn) []byte {
+	b = binary.BigEndian.AppendUint16(b, 0)
+	b = binary.BigEndian.AppendUint64(b, uint64(t.ProducerID))
+	b = binary.BigEndian.AppendUint64(b, uint64(t.FirstOffset))
+	b = binary.BigEndian.AppendUint64(b, uint64(t.LastOffset))
+	return binary.BigEndian.AppendUint64(b, uint64(t.LastStableOffset))
+}
+
+// parseTxns reads the content of a .txnindex file, up to the first entry that cannot be one: those behind
+// it are found again when the segment is recovered.
+func parseTxns(b []byte) []AbortedTxn {
+	var list []AbortedTxn
+	for ; len(b) >= txnEntryBytes; b = b[txnEntryBytes:] {
+		t := AbortedTxn{
+			int64(binary.BigEndian.Uint64(b[2:])), int64(binary.BigEndian.Uint64(b[10:])),
+			int64(binary.BigEndian.Uint64(b[18:])), int64(binary.BigEndian.Uint64(b[26:])),
+		}
+		if binary.BigEndian.Uint16(b) != 0 || t.ProducerID < 0 || t.FirstOffset < 0 || t.LastOffset < t.FirstOffset ||
+			len(list) > 0 && list[len(list)-1].LastOffset >= t.LastOffset {
+			break
+		}
+		list = append(list, t)
+	}
+	return list
+}
+
+// maxTxnIndexBytes bounds what is read of one transaction index.
+const maxTxnIndexBytes = 256 << 20
+
+// AbortedTxns lists the aborted transactions that a reader of committed data in [from, to) has to
+// know, as Kafka's UnifiedLog.collectAbortedTransactions does.
+func (l *Log) AbortedTxns(from, to int64) ([]AbortedTxn, error) {
+	l.mu.Lock()
+	var paths []string
+	first := l.segmentOf(from)
+	for _, s := range l.segs[first:] {
+		if s.aborts != noAborts {
+			paths = append(paths, s.txnPath())
+		}
+	}
+	recent := append([]AbortedTxn(nil), l.aborted...)
+	l.mu.Unlock()
+	var list []AbortedTxn
+	done := false
+	add := func(txns []AbortedTxn) {
+		for _, t := range txns {
+			if done {
+				return
+			}
+			if t.LastOffset >= from && t.FirstOffset < to {
+				list = append(list, t)
+			}
+			done = t.LastStableOffset >= to
+		}
+	}
+	for _, path := range paths {
+		if done {
+			return list, nil
+		}
+		txns, err := readTxns(l.store.fs, path)
+		if err != nil {
+			return nil, err
+		}
+		add(txns)
+	}
+	// What has reached its file meanwhile must not count twice.
+	if n := len(list); n > 0 {
+		for len(recent) > 0 && recent[0].LastOffset <= list[n-1].LastOffset {
+			recent = recent[1:]
+		}
+	}
+	add(recent)
+	return list, nil
+}
+
+// readTxns reads a .txnindex file; a missing one has no entries.
+func readTxns(fsys vfs.FS, path string) ([]AbortedTxn, error) {
+	b, err := vfs.ReadFile(fsys, path, maxTxnIndexBytes)
+	if errors.Is(err, vfs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading transaction index %s: %w", path, err)
+	}
+	return parseTxns(b), nil
+}
+
+// writeTxns appends entries to a .txnindex file, durably: entries are few. The caller holds Log.io.
+func writeTxns(fsys vfs.FS, path string, txns []AbortedTxn) error {
+	f, err := fsys.Edit(path)
+	if err != nil {
+		return fmt.Errorf("opening transaction index %s: %w", path, err)
+	}
+	defer f.Close() //nolint:errcheck // synced before
+	size, err := f.Size()
+	if err != nil {
+		return err
+	}
+	have := make([]byte, size)
+	if _, err := f.ReadAt(have, 0); err != nil && !errors.Is(err, io.EOF) {
+		return fmt.Errorf("reading transaction index %s: %w", path, err)
+	}
+	valid := parseTxns(have)
+	for len(txns) > 0 && len(valid) > 0 && txns[0].LastOffset <= valid[len(valid)-1].LastOffset {
+		txns = txns[1:]
+	}
+	var b []byte
+	for i := range txns {
+		b = appendTxn(b, &txns[i])
+	}
+	at := int64(len(valid)) * txnEntryBytes
+	if _, err := f.WriteAt(b, at); err != nil {
+		return fmt.Errorf("writing transaction index %s: %w", path, err)
+	}
+	if err := f.Truncate(at + int64(len(b))); err != nil {
+		return fmt.Errorf("trimming transaction index %s: %w", path, err)
+	}
+	return f.Sync()
+}
+
+// What is known of a segment's transaction index.
+const (
+	maybeAborts = iota // nobody has looked
+	noAborts
+	someAborts
+)
+
+func (s *segment) txnPath() string {
+	path := s.log.path
+	return path[:len(path)-len(logSuffix)] + txnIndexSuffix
+}
