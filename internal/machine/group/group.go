@@ -129,7 +129,7 @@ type group struct {
 	syncTimer timer
 
 	offsets   map[string]map[int32]Offset // by topic and partition
-	open      map[int64]bool              // producers with pending transactional offsets
+	open      map[int64]pendingOffsets    // of open transactions, by producer
 	unsettled int                         // writes that concern this group and are on their way
 }
 

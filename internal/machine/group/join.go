@@ -316,6 +316,7 @@ func (m *Machine) settleStatic(now Time, w *write, code wire.Code, fx *Effects) 
 		r.Leader = rep.formerLeader
 	}
 	fx.join(g.takeJoin(mb), r)
+	m.heard(now, mb) // its session may have run out while it waited for us, which did not count
 }
 
 const hexDigits = "0123456789abcdef"

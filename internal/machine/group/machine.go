@@ -114,7 +114,7 @@ func (fx *Effects) event(g *group, what, reason string) {
 type Machine struct {
 	config    Config
 	groups    map[string]*group
-	producers map[int64]map[offsetKey]Offset // transactional offsets that wait for their marker
+	producers map[int64]map[*group]bool // whose open transactions have offsets in which groups
 	timers    timers
 	retention timer
 	inflight  []*write // in the order decided
@@ -123,7 +123,7 @@ type Machine struct {
 
 // New makes an empty machine. Feed the log to Apply, then call Loaded.
 func New(config Config) *Machine {
-	m := &Machine{config: config, groups: map[string]*group{}, producers: map[int64]map[offsetKey]Offset{}}
+	m := &Machine{config: config, groups: map[string]*group{}, producers: map[int64]map[*group]bool{}}
 	m.retention.kind = timerRetention
 	return m
 }

@@ -27,6 +27,15 @@ type offsetKey struct {
 	partition int32
 }
 
+// topicPartition is what an offset is of, within a group.
+type topicPartition struct {
+	topic     string
+	partition int32
+}
+
+// pendingOffsets are those of a transaction, which wait for its marker.
+type pendingOffsets map[topicPartition]Offset
+
 // change is an offset to set, or to remove.
 type change struct {
 	offsetKey
@@ -163,7 +172,7 @@ func (m *Machine) FetchOffsets(req *wire.OffsetFetchRequestGroup, stable bool) w
 	g := m.groups[req.GroupID]
 	if req.Topics == nil {
 		if g != nil {
-			resp.Topics = m.fetchAll(g, stable)
+			resp.Topics = fetchAll(g, stable)
 		}
 		return resp
 	}
@@ -173,32 +182,32 @@ func (m *Machine) FetchOffsets(req *wire.OffsetFetchRequestGroup, stable bool) w
 		out.Name, out.TopicID = strings.Clone(t.Name), t.TopicID
 		out.Partitions = make([]wire.OffsetFetchResponsePartitions, len(t.PartitionIndexes))
 		for k, partition := range t.PartitionIndexes {
-			out.Partitions[k] = m.fetchOne(g, out.Name, t.TopicID, partition, stable)
+			out.Partitions[k] = fetchOne(g, out.Name, t.TopicID, partition, stable)
 		}
 	}
 	return resp
 }
 
-func (m *Machine) fetchAll(g *group, stable bool) []wire.OffsetFetchResponseTopics {
+func fetchAll(g *group, stable bool) []wire.OffsetFetchResponseTopics {
 	topics := make([]wire.OffsetFetchResponseTopics, 0, len(g.offsets))
 	for _, topic := range sortedKeys(g.offsets) {
 		out := wire.OffsetFetchResponseTopics{Name: topic}
 		for _, partition := range slices.Sorted(maps.Keys(g.offsets[topic])) {
-			out.Partitions = append(out.Partitions, m.fetchOne(g, topic, wire.UUID{}, partition, stable))
+			out.Partitions = append(out.Partitions, fetchOne(g, topic, wire.UUID{}, partition, stable))
 		}
 		topics = append(topics, out)
 	}
 	return topics
 }
 
-func (m *Machine) fetchOne(g *group, topic string, id wire.UUID, partition int32, stable bool) wire.OffsetFetchResponsePartitions {
+func fetchOne(g *group, topic string, id wire.UUID, partition int32, stable bool) wire.OffsetFetchResponsePartitions {
 	out := wire.OffsetFetchResponsePartitions{
 		PartitionIndex: partition, CommittedOffset: noOffset, CommittedLeaderEpoch: -1, Metadata: new(string),
 	}
 	if g == nil {
 		return out
 	}
-	if stable && m.pendingIn(g, topic, partition) {
+	if stable && g.pendingIn(topic, partition) {
 		out.ErrorCode = wire.UnstableOffsetCommit
 		return out
 	}
@@ -215,9 +224,9 @@ func (m *Machine) fetchOne(g *group, topic string, id wire.UUID, partition int32
 func sameTopic(a, b wire.UUID) bool { return a == b || a.IsZero() || b.IsZero() }
 
 // pendingIn says whether an open transaction has an offset for the partition.
-func (m *Machine) pendingIn(g *group, topic string, partition int32) bool {
-	for producer := range g.open {
-		if _, ok := m.producers[producer][offsetKey{g, topic, partition}]; ok {
+func (g *group) pendingIn(topic string, partition int32) bool {
+	for _, offsets := range g.open {
+		if _, ok := offsets[topicPartition{topic, partition}]; ok {
 			return true
 		}
 	}
@@ -226,7 +235,7 @@ func (m *Machine) pendingIn(g *group, topic string, partition int32) bool {
 
 // known says whether there is an offset to delete: committed, on its way, or in a transaction.
 func (m *Machine) known(g *group, topic string, partition int32) bool {
-	if _, ok := g.offsets[topic][partition]; ok || m.pendingIn(g, topic, partition) {
+	if _, ok := g.offsets[topic][partition]; ok || g.pendingIn(topic, partition) {
 		return true
 	}
 	found := false
@@ -257,11 +266,9 @@ func (m *Machine) allKnown(g *group) []offsetKey {
 			keys[offsetKey{g, topic, partition}] = true
 		}
 	}
-	for producer := range g.open {
-		for k := range m.producers[producer] {
-			if k.group == g {
-				keys[k] = true
-			}
+	for _, offsets := range g.open {
+		for tp := range offsets {
+			keys[offsetKey{g, tp.topic, tp.partition}] = true
 		}
 	}
 	m.underway(g, func(c *change) { keys[c.offsetKey] = true })
@@ -360,7 +367,7 @@ func (m *Machine) expireOffsets(now Time, fx *Effects) {
 		left := false
 		for _, k := range m.allKnown(g) {
 			o, committed := g.offsets[k.topic][k.partition]
-			if committed && !g.subscribed(k.topic) && !m.pendingIn(g, k.topic, k.partition) &&
+			if committed && !g.subscribed(k.topic) && !g.pendingIn(k.topic, k.partition) &&
 				g.expired(&o, now.Wall, m.config.OffsetsRetentionMs) {
 				ts.offset(k)
 			} else {

@@ -74,9 +74,6 @@ func (m *Machine) completeIfAllJoined(now Time, g *group, fx *Effects) {
 // generation begins.
 func (m *Machine) completeJoin(now Time, g *group, fx *Effects) {
 	g.joinTimer.stop()
-	if g.state != statePreparing {
-		return
-	}
 	for _, mb := range slices.Clone(g.order) {
 		if mb.join == 0 && !mb.static {
 			fx.event(g, "member removed", mb.id+" has not rejoined within its rebalance timeout")
@@ -174,9 +171,6 @@ func (m *Machine) Heartbeat(now Time, req *wire.HeartbeatRequest) wire.Code {
 	}
 	if req.GenerationID != g.generation {
 		return wire.IllegalGeneration
-	}
-	if g.state == stateEmpty {
-		return wire.UnknownMemberID
 	}
 	m.heard(now, g.members[req.MemberID])
 	if g.state == statePreparing {

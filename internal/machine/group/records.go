@@ -141,40 +141,41 @@ func (m *Machine) replayOffset(r *wire.Reader, e *Entry) error {
 	if g == nil {
 		g = m.create(key.Group, v.CommitTimestamp)
 	}
-	k := offsetKey{g, key.Topic, key.Partition}
 	o := Offset{
 		Offset: v.Offset, LeaderEpoch: v.LeaderEpoch, Metadata: v.Metadata, CommitMs: v.CommitTimestamp,
 		ExpireMs: v.ExpireTimestamp, TopicID: v.TopicID, record: e.Offset,
 	}
 	if e.ProducerID < 0 {
-		g.setOffset(k.topic, k.partition, o)
+		g.setOffset(key.Topic, key.Partition, o)
 		return nil
 	}
 	if m.producers[e.ProducerID] == nil {
-		m.producers[e.ProducerID] = map[offsetKey]Offset{}
+		m.producers[e.ProducerID] = map[*group]bool{}
 	}
+	m.producers[e.ProducerID][g] = true
 	if g.open == nil {
-		g.open = map[int64]bool{}
+		g.open = map[int64]pendingOffsets{}
 	}
-	m.producers[e.ProducerID][k], g.open[e.ProducerID] = o, true
+	if g.open[e.ProducerID] == nil {
+		g.open[e.ProducerID] = pendingOffsets{}
+	}
+	g.open[e.ProducerID][topicPartition{key.Topic, key.Partition}] = o
 	return nil
 }
 
 // EndTransaction replays a marker: offsets of the producer's transaction become committed, unless a later commit
 // has overtaken them, or are dropped.
 func (m *Machine) EndTransaction(producerID int64, commit bool) {
-	touched := map[*group]bool{}
-	for k, o := range m.producers[producerID] {
-		delete(k.group.open, producerID)
-		touched[k.group] = true
-		if old, ok := k.group.offsets[k.topic][k.partition]; commit && (!ok || old.record < o.record) {
-			k.group.setOffset(k.topic, k.partition, o)
+	for g := range m.producers[producerID] {
+		for tp, o := range g.open[producerID] {
+			if old, ok := g.offsets[tp.topic][tp.partition]; commit && (!ok || old.record < o.record) {
+				g.setOffset(tp.topic, tp.partition, o)
+			}
 		}
-	}
-	delete(m.producers, producerID)
-	for g := range touched {
+		delete(g.open, producerID)
 		m.drop(g)
 	}
+	delete(m.producers, producerID)
 }
 
 func (m *Machine) replayGroup(r *wire.Reader, e *Entry) error {
@@ -287,7 +288,10 @@ func (m *Machine) removeOffset(k offsetKey) {
 			delete(k.group.offsets, k.topic)
 		}
 	}
-	for producer := range k.group.open {
-		delete(m.producers[producer], k)
+	for producer, offsets := range k.group.open {
+		if delete(offsets, topicPartition{k.topic, k.partition}); len(offsets) == 0 {
+			delete(k.group.open, producer)
+			delete(m.producers[producer], k.group)
+		}
 	}
 }
