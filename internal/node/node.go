@@ -342,11 +342,14 @@ func (n *Node) Stop(done func(error)) {
 	n.groups.Close()
 	epoch := n.quorum.BrokerEpoch()
 	n.quorum.Close(func(quorumErr error) {
-		errs := []error{serverErr, quorumErr}
-		for _, s := range n.allStores() {
-			errs = append(errs, s.CloseClean(epoch))
-		}
-		done(errors.Join(errs...))
+		// Not here: this is the committer's goroutine, which the stores wait for.
+		n.o.World.Go("close", func() {
+			errs := []error{serverErr, quorumErr}
+			for _, s := range n.allStores() {
+				errs = append(errs, s.CloseClean(epoch))
+			}
+			done(errors.Join(errs...))
+		})
 	})
 }
 

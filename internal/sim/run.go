@@ -125,6 +125,7 @@ func (r *run) create() error {
 	}
 	init, got := &wire.InitProducerIdRequest{}, &wire.InitProducerIdResponse{}
 	init.SetDefaults()
+	init.TransactionalID = nil
 	if err := r.Call(init, 5, got); err != nil {
 		return err
 	}
