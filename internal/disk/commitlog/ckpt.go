@@ -127,33 +127,9 @@ func (w *logCheckpoint) write() error {
 		w.snaps = append(w.snaps, l.snaps[0])
 		l.snaps = l.snaps[1:]
 	}
-	dropped := l.dropped
-	l.dropped = nil
 	segs := l.segs
 	l.mu.Unlock()
-	for _, s := range dropped {
-		if err := l.removeDropped(s); err != nil {
-			return err
-		}
-	}
 	return errors.Join(l.flushIndexes(segs), l.flushTxns(w.reach))
-}
-
-// removeDropped deletes the file of a segment that was begun and given up.
-func (l *Log) removeDropped(s *segment) error {
-	l.mu.Lock()
-	for _, other := range l.segs {
-		if other.base == s.base {
-			l.mu.Unlock()
-			return nil // begun again, under the same name
-		}
-	}
-	l.mu.Unlock()
-	s.log.forget()
-	if err := l.store.fs.Remove(s.log.path); err != nil && !errors.Is(err, vfs.ErrNotExist) {
-		return err
-	}
-	return nil
 }
 
 // sync syncs the segments and gives their holds back.

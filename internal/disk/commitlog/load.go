@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/moldau/moldau/internal/disk/journal"
 	"github.com/moldau/moldau/internal/disk/vfs"
@@ -177,26 +178,23 @@ func (l *Log) readTopicID(s *Store) {
 	}
 }
 
-// runLoads loads the logs on RecoveryThreads threads.
+// runLoads loads the logs on RecoveryThreads threads. The caller's is one of
+// them and leaves nothing behind, so the others need not come to run, as in simulation.
 func (s *Store) runLoads(loads []*logLoad) error {
-	threads := min(s.opts.RecoveryThreads, len(loads))
-	if threads <= 1 {
-		for _, d := range loads {
-			d.run()
+	var next atomic.Int64
+	var wait sync.WaitGroup
+	wait.Add(len(loads))
+	work := func() {
+		for i := next.Add(1) - 1; i < int64(len(loads)); i = next.Add(1) - 1 {
+			loads[i].run()
+			wait.Done()
 		}
-	} else {
-		var wait sync.WaitGroup
-		for t := range threads {
-			wait.Add(1)
-			s.world.Go("load logs", func() {
-				defer wait.Done()
-				for i := t; i < len(loads); i += threads {
-					loads[i].run()
-				}
-			})
-		}
-		wait.Wait()
 	}
+	for range min(s.opts.RecoveryThreads, len(loads)) - 1 {
+		s.world.Go("load logs", work)
+	}
+	work()
+	wait.Wait()
 	for _, d := range loads {
 		if d.fatal != nil {
 			return fmt.Errorf("loading %s: %w", d.log.dir, d.fatal)
@@ -275,6 +273,12 @@ func (d *logLoad) load() error {
 		l.loadedHW = l.end
 	}
 	l.resetPlan()
+	for _, s := range l.segs {
+		if s.size > 0 && (!s.idx.made || len(s.idx.newOffsets)+len(s.idx.newTimes) > 0) {
+			l.store.noteDirty(l, false)
+			break
+		}
+	}
 	return d.restoreProducers()
 }
 

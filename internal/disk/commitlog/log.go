@@ -95,7 +95,6 @@ type Log struct {
 	snapshotAt         int64              // offset of the newest producer snapshot
 	snapshotBytes      int64              // appended since then
 	snaps              []producerSnapshot // taken at rolls, not written yet
-	dropped            []*segment         // begun and given up; their empty files go at the next checkpoint
 	onStable           func(int64)
 	err                error // why the log is closed or offline
 	gone               bool  // deleted: its files belong to nobody

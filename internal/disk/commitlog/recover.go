@@ -237,6 +237,9 @@ func (d *logLoad) recover() error {
 	if cut >= 0 {
 		d.point, d.cutShort = min(d.point, cut), true
 	}
+	if err := d.dropEmpties(); err != nil {
+		return err
+	}
 	d.point = max(d.point, l.segs[0].base)
 	r := &recovery{logLoad: d, proof: proof, cut: cut}
 	if err := r.begin(); err != nil {
@@ -252,6 +255,24 @@ func (d *logLoad) recover() error {
 	}
 	l.store.noteDirty(l, false)
 	return r.settle()
+}
+
+// dropEmpties removes empty segments that are no end of the log: see recovery.dropEmpty.
+func (d *logLoad) dropEmpties() error {
+	l := d.log
+	kept := l.segs[:0]
+	for i, s := range l.segs {
+		last := i == len(l.segs)-1
+		if s.size > 0 || last && (len(kept) == 0 || s.base >= d.point) {
+			kept = append(kept, s)
+			continue
+		}
+		if err := l.removeFiles(s); err != nil {
+			return err
+		}
+	}
+	l.segs = kept
+	return nil
 }
 
 // settle makes durable what was found above the recovery point: the process that wrote it may have died
@@ -374,6 +395,11 @@ func (r *recovery) run() error {
 	for {
 		s := l.segs[r.seg]
 		if r.seg+1 < len(l.segs) && r.next >= l.segs[r.seg+1].base {
+			if err := r.dropEmpty(s); err != nil {
+				return err
+			}
+		}
+		if r.seg+1 < len(l.segs) && r.next >= l.segs[r.seg+1].base {
 			if err := r.leave(s); err != nil {
 				return err
 			}
@@ -387,6 +413,24 @@ func (r *recovery) run() error {
 			return r.finish(s)
 		}
 	}
+}
+
+// dropEmpty removes the next segment if it is empty and the log goes on in this one: it was begun on a
+// full disk, given up, and its removal was lost.
+func (r *recovery) dropEmpty(s *segment) error {
+	l := r.log
+	next := l.segs[r.seg+1]
+	if next.size > 0 {
+		return nil
+	}
+	if r.seg+2 == len(l.segs) {
+		if _, _, why := r.check(s); why != nil {
+			return nil
+		}
+	}
+	l.segs = slices.Delete(l.segs, r.seg+1, r.seg+2)
+	r.changed = true
+	return l.removeFiles(next)
 }
 
 // leave goes to the next segment: this one ends here.
@@ -513,6 +557,7 @@ func (r *recovery) takeJournaled(s *segment, it *journal.Item) error {
 			return err
 		}
 		if bytes.Equal(have, p) {
+			r.changed = true // it may be in the page cache only, and the journal will be released
 			r.pos += int64(len(p))
 			r.next = next
 			r.assignEpochs(p)
@@ -624,6 +669,12 @@ func (r *recovery) finish(s *segment) error {
 			return err
 		}
 		r.changed = true
+	}
+	if len(l.segs) > r.seg+1 {
+		// A segment that came back would be taken for a part of what is appended from now on.
+		if err := l.store.fs.SyncDir(l.dir); err != nil {
+			return err
+		}
 	}
 	l.segs = l.segs[:r.seg+1]
 	if err := r.cutTo(s); err != nil {

@@ -201,6 +201,9 @@ func (l *Log) dropFirst(n int) error {
 			return err
 		}
 	}
+	if err := l.store.fs.SyncDir(l.dir); err != nil {
+		return fmt.Errorf("deleting segments of %s: %w", l.dir, err)
+	}
 	return l.dropSnapshots(first)
 }
 
@@ -396,6 +399,12 @@ func (l *Log) cutSegments(offset int64, full bool) error {
 	}
 	for _, s := range segs[keep:] {
 		if err := l.removeFiles(s); err != nil {
+			return err
+		}
+	}
+	if keep < len(segs) {
+		// A segment that came back would be taken for a part of what is appended from now on.
+		if err := l.store.fs.SyncDir(l.dir); err != nil {
 			return err
 		}
 	}

@@ -133,7 +133,9 @@ func (l *Log) writeDirect(head *Append) (failed *Append, err error) {
 		}
 		l.mu.Unlock()
 		if err := l.writeRun(s, bufs, at); err != nil {
-			l.retract(s, mark, first)
+			if l.retract(s, mark, first) {
+				err = errors.Join(err, l.removeFiles(s))
+			}
 			return first, err
 		}
 		clear(bufs)
@@ -163,16 +165,18 @@ func (l *Log) writeRun(s *segment, bufs [][]byte, at int64) error {
 	return err
 }
 
-// retract takes back what extend has noted of a run that could not be written. The caller holds io.
-func (l *Log) retract(s *segment, m segmentMark, first *Append) {
+// retract takes back what extend has noted of a run that could not be written, and reports whether the segment was begun
+// for it. The caller holds io.
+func (l *Log) retract(s *segment, m segmentMark, first *Append) (begun bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	s.restore(m)
 	if first.roll && len(l.segs) > 1 && s.size == 0 && s == l.active() {
 		l.segs = l.segs[:len(l.segs)-1]
 		l.snaps = l.snaps[:len(l.snaps)-1]
-		l.dropped = append(l.dropped, s)
+		return true
 	}
+	return false
 }
 
 // flushTail writes the tail to the segments, without a sync. The caller holds io.
