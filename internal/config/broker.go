@@ -229,7 +229,7 @@ func (b *BrokerConfig) GetBool(key string) bool {
 func (b *BrokerConfig) GetList(key string) []string {
 	var out []string
 	for _, v := range ParseList(b.GetString(key)) {
-		if !contains(out, v) {
+		if !slices.Contains(out, v) {
 			out = append(out, v)
 		}
 	}

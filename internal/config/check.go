@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -210,20 +211,11 @@ func (d *Def) checkList(value string) error {
 		switch {
 		case v == "":
 			return d.bare("Configuration '%s' values must not be empty.", d.Name)
-		case len(d.Rule.Values) > 0 && !contains(d.Rule.Values, v):
+		case len(d.Rule.Values) > 0 && !slices.Contains(d.Rule.Values, v):
 			return d.invalid(v, "String must be one of: %s", strings.Join(d.Rule.Values, ", "))
 		}
 	}
 	return nil
-}
-
-func contains(list []string, v string) bool {
-	for _, x := range list {
-		if x == v {
-			return true
-		}
-	}
-	return false
 }
 
 // ParseList splits a list at its commas and drops the space around the

@@ -67,10 +67,14 @@ func checkOverlayKey(s Scope, key, value string) error {
 
 // checkGroupBounds keeps a group's number between the broker's group.<kind>.min.… and group.<kind>.max.… where the broker has them.
 func checkGroupBounds(b *BrokerConfig, key, value string) error {
+	d, ok := LookupGroup(key)
+	if !ok || d.Type != TypeInt && d.Type != TypeLong {
+		return nil
+	}
 	kind, what, _ := strings.Cut(key, ".")
 	n, err := strconv.ParseInt(strings.TrimSpace(value), 10, 64)
 	if err != nil {
-		return nil // not a number, so there are no bounds
+		return d.Check(value)
 	}
 	what = strings.TrimPrefix(what, "num.")
 	low, high := "group."+kind+".min."+what, "group."+kind+".max."+what

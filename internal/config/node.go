@@ -140,7 +140,7 @@ func (b *BrokerConfig) protocols(controllers []string) (map[string]SecurityProto
 // split parts broker listeners from controller listeners.
 func (l *NodeListeners) split(all []Listener) (broker, controller []Listener) {
 	for _, x := range all {
-		if contains(l.ControllerNames, x.Name) {
+		if slices.Contains(l.ControllerNames, x.Name) {
 			controller = append(controller, x)
 		} else {
 			broker = append(broker, x)
@@ -186,11 +186,11 @@ func checkAdvertised(l *NodeListeners) error {
 		switch addr, err := netip.ParseAddr(a.Host); {
 		case err == nil && addr.IsUnspecified():
 			return fmt.Errorf("advertised.listeners has %s, an address that nobody can connect to: set advertised.listeners to a name or address that clients reach this node by", a)
-		case !contains(names, a.Name):
+		case !slices.Contains(names, a.Name):
 			return fmt.Errorf("advertised.listeners has %s, but listeners has only %s", a.Name, strings.Join(names, ", "))
 		}
 	}
-	if names := listenerNames(l.Advertised); !contains(names, l.InterBroker) {
+	if names := listenerNames(l.Advertised); !slices.Contains(names, l.InterBroker) {
 		return fmt.Errorf("brokers talk to each other over %s (inter.broker.listener.name or security.inter.broker.protocol), which is not among the advertised listeners: %s",
 			l.InterBroker, strings.Join(names, ", "))
 	}
@@ -208,7 +208,7 @@ func listenerNames(list []Listener) []string {
 func (b *BrokerConfig) checkEarlyStart(l *NodeListeners) error {
 	for _, name := range b.GetList("early.start.listeners") {
 		name = strings.ToUpper(name)
-		if !contains(listenerNames(l.Broker), name) && !contains(l.ControllerNames, name) {
+		if !slices.Contains(listenerNames(l.Broker), name) && !slices.Contains(l.ControllerNames, name) {
 			return fmt.Errorf("early.start.listeners has %s, which is in neither listeners nor controller.listener.names", name)
 		}
 	}
@@ -270,7 +270,7 @@ func ParseConnectionOverrides(text string) (map[string]int, error) {
 func (b *BrokerConfig) checkDirs() error {
 	dirs := b.LogDirs()
 	for _, dir := range b.GetList("cordoned.log.dirs") {
-		if dir != "*" && !contains(dirs, dir) {
+		if dir != "*" && !slices.Contains(dirs, dir) {
 			return fmt.Errorf("cordoned.log.dirs has %s, which is not among log.dirs: %s", dir, strings.Join(dirs, ", "))
 		}
 	}
@@ -279,7 +279,7 @@ func (b *BrokerConfig) checkDirs() error {
 
 func (b *BrokerConfig) checkGroups() error {
 	var errs []error
-	if !contains(b.GetList("group.coordinator.rebalance.protocols"), "classic") {
+	if !slices.Contains(b.GetList("group.coordinator.rebalance.protocols"), "classic") {
 		errs = append(errs, errors.New("group.coordinator.rebalance.protocols must have classic"))
 	}
 	for _, kind := range []string{"consumer", "share", "streams"} {

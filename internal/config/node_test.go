@@ -34,6 +34,7 @@ func mustBroker(t *testing.T, text string) *BrokerConfig {
 
 func TestNode(t *testing.T) {
 	datadriven.RunTest(t, "testdata/node.txt", func(t *testing.T, d *datadriven.TestData) string {
+		t.Helper()
 		b, err := fromProperties(t, d.Input)
 		if err == nil {
 			err = b.CheckNode()

@@ -68,15 +68,13 @@ func escape(text string) string {
 			b.WriteString(`\n`)
 		case '\r':
 			b.WriteString(`\r`)
-		case ' ', '\t', '\f', '=', ':', '#', '!', '\\':
+		case '\t':
+			b.WriteString(`\t`)
+		case '\f':
+			b.WriteString(`\f`)
+		case ' ', '=', ':', '#', '!', '\\':
 			b.WriteByte('\\')
-			if r == '\t' {
-				b.WriteByte('t')
-			} else if r == '\f' {
-				b.WriteByte('f')
-			} else {
-				b.WriteRune(r)
-			}
+			b.WriteRune(r)
 		default:
 			b.WriteRune(r)
 		}

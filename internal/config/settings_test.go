@@ -222,9 +222,9 @@ func setSupport(t *testing.T, sc Scope, name string, honoured bool) {
 		}
 		line = strings.Replace(line, ", Support: Planned", "", 1)
 		if !honoured {
-			at := strings.LastIndex(line, ", Own: true")
-			if at < 0 {
-				at = strings.LastIndex(line, ",")
+			at := strings.Index(line, ", Doc: ")
+			if own := strings.Index(line, ", Own: true"); own >= 0 {
+				at = own
 			}
 			line = line[:at] + ", Support: Planned" + line[at:]
 		}

@@ -174,8 +174,8 @@ func parseTopic(v topicView) *TopicConfig {
 	policy := ParseList(v.text("cleanup.policy"))
 	t := &TopicConfig{
 		Overrides: v.overrides,
-		Delete:    contains(policy, "delete"),
-		Compact:   contains(policy, "compact"),
+		Delete:    slices.Contains(policy, "delete"),
+		Compact:   slices.Contains(policy, "compact"),
 
 		CompressionType: parseCompression(v.text("compression.type")),
 		GzipLevel:       v.number("compression.gzip.level"),

@@ -80,7 +80,7 @@ func TestTopicSettingsTogether(t *testing.T) {
 		{tiered, "remote.storage.enable=true remote.copy.lag.ms=200", ""},
 	} {
 		overrides := Values{}
-		for _, field := range strings.Fields(c.overrides) {
+		for field := range strings.FieldsSeq(c.overrides) {
 			k, v, _ := strings.Cut(field, "=")
 			overrides[k] = v
 		}

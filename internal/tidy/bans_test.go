@@ -170,7 +170,7 @@ func (s *source) constantEnough(v *ast.ValueSpec) bool {
 	}
 	for i, value := range v.Values {
 		_, renamed := value.(*ast.SelectorExpr) // another package's error under a name of ours
-		if v.Names[i].Name != "_" && !s.tableLike(value) && !(renamed && errorName.MatchString(v.Names[i].Name)) {
+		if v.Names[i].Name != "_" && !s.tableLike(value) && (!renamed || !errorName.MatchString(v.Names[i].Name)) {
 			return false
 		}
 	}

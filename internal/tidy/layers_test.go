@@ -18,7 +18,7 @@ func parseLayers(t *testing.T, text string) layers {
 	out := layers{}
 	expand := func(words string) []string {
 		var list []string
-		for _, w := range strings.Fields(words) {
+		for w := range strings.FieldsSeq(words) {
 			if group, ok := groups[w]; ok {
 				list = append(list, group...)
 				continue

@@ -100,7 +100,7 @@ func checkMapOrder(fset *token.FileSet, f *ast.File, info *types.Info) []finding
 	ast.Inspect(f, func(n ast.Node) bool {
 		switch n := n.(type) {
 		case *ast.RangeStmt:
-			if tv, ok := info.Types[n.X]; ok && isMap(tv.Type) && !(blank(n.Key) && blank(n.Value)) {
+			if tv, ok := info.Types[n.X]; ok && isMap(tv.Type) && (!blank(n.Key) || !blank(n.Value)) {
 				add(n, "range over a map")
 			}
 		case *ast.CallExpr:
@@ -129,8 +129,8 @@ func isMap(t types.Type) bool {
 	case *types.Map:
 		return true
 	case *types.Interface: // of a type parameter: what it may stand for
-		for i := range u.NumEmbeddeds() {
-			if union, ok := u.EmbeddedType(i).(*types.Union); ok && union.Len() > 0 && isMap(union.Term(0).Type()) {
+		for e := range u.EmbeddedTypes() {
+			if union, ok := e.(*types.Union); ok && union.Len() > 0 && isMap(union.Term(0).Type()) {
 				return true
 			}
 		}

@@ -46,7 +46,7 @@ var cache = make(map[int]int)
 var current = &table
 var eof = io.EOF`, "var var var var"},
 		{"embedded text", "internal/node/x.go", "import _ \"embed\"\n//go:embed x\nvar x string", ""},
-		{"names", "internal/node/x.go", `type BatchManager int; type Utilization int; type BaseThing int; type Factory int; type Provided int`, "name name name"},
+		{"names", "internal/node/x.go", `type BatchManager int; type Management int; type BaseThing int; type Factory int; type Provided int`, "name name name"},
 		{"a package named after nothing", "internal/utils/x.go", `package utils`, "name"},
 		{"unfinished", "internal/node/x.go", "// TO" + "DO: later\n\n// TO" + "DO(#12): later\n\n// FIX" + "ME\n", "comment comment"},
 		{"public signatures", "moldau.go", `import "github.com/moldau/moldau/internal/clock"
