@@ -52,7 +52,7 @@ func CheckClientMetricsKey(key, value string) error {
 	}
 	const least, most = 100, 3_600_000
 	if n, err := strconv.ParseInt(strings.TrimSpace(value), 10, 32); key == "interval.ms" && err == nil && (n < least || n > most) {
-		return bareError("Invalid value %d for interval.ms, interval must be between %d and %d", n, least, most)
+		return bareError("Invalid value %d for interval.ms, interval must be between %d and %d (1 hour)", n, least, most)
 	}
 	return nil
 }

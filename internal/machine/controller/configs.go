@@ -2,6 +2,7 @@ package controller
 
 import (
 	"maps"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -254,7 +255,13 @@ func (d *decider) operate(kind int8, c alteration, before string, had bool) (*st
 		return nil, refuse(wire.InvalidRequest, "Unknown operations type %d", c.op)
 	}
 	def, ok := config.Lookup(scope(kind), c.key)
-	if !ok || def.Type != config.TypeList {
+	switch {
+	case kind == metadata.BrokerResource && !ok:
+		return nil, refuse(wire.InvalidConfig, "Unknown config name: %s", c.key)
+	case kind == metadata.BrokerResource && def.Type != config.TypeList:
+		return nil, refuse(wire.InvalidConfig, "Config value %s is not allowed for config key: %s",
+			[]string{opAppend: "append", opSubtract: "subtract"}[c.op], c.key)
+	case !ok || def.Type != config.TypeList:
 		return nil, refuse(wire.InvalidConfig, "Can't %s to key %s because its type is not LIST.",
 			[]string{opAppend: "APPEND", opSubtract: "SUBTRACT"}[c.op], c.key)
 	}
@@ -291,7 +298,7 @@ func (d *decider) checkConfigs(r *alterResource, next map[string]string) *fault 
 			return refuse(wire.UnknownTopicOrPartition, "The topic '%s' does not exist.", r.Name)
 		}
 	case metadata.BrokerResource:
-		return d.checkBrokerConfigs(r)
+		return d.checkBrokerConfigs(r, next)
 	case metadata.GroupResource:
 		if r.Name == "" {
 			return refuse(wire.InvalidRequest, "Default group resources are not allowed.")
@@ -314,6 +321,11 @@ func checkClientMetrics(values map[string]string) *fault {
 		if _, ok := config.LookupClientMetrics(key); !ok {
 			return refuse(wire.InvalidRequest, "Unknown client metrics configuration: %s", key)
 		}
+		if key == "match" {
+			if f := checkMatch(values[key]); f != nil {
+				return f
+			}
+		}
 		if err := config.CheckClientMetricsKey(key, values[key]); err != nil {
 			return refuse(wire.InvalidRequest, "%s", err)
 		}
@@ -321,8 +333,23 @@ func checkClientMetrics(values map[string]string) *fault {
 	return nil
 }
 
+// matchable are the properties of a client that a subscription can select by (KIP-714).
+const matchable = " client_instance_id client_id client_software_name client_software_version client_source_address client_source_port "
+
+// checkMatch checks patterns of the form property=regular expression.
+func checkMatch(list string) *fault {
+	for _, pattern := range config.ParseList(list) {
+		property, expression, _ := strings.Cut(pattern, "=")
+		_, err := regexp.Compile(strings.TrimSpace(expression))
+		if expression == "" || strings.Contains(expression, "=") || err != nil || !strings.Contains(matchable, " "+strings.TrimSpace(property)+" ") {
+			return refuse(wire.InvalidConfig, "Illegal client matching pattern: %s", pattern)
+		}
+	}
+	return nil
+}
+
 // checkBrokerConfigs checks what would change for a broker, or for all of them.
-func (d *decider) checkBrokerConfigs(r *alterResource) *fault {
+func (d *decider) checkBrokerConfigs(r *alterResource, next map[string]string) *fault {
 	if r.Name != "" {
 		id, err := strconv.ParseInt(r.Name, 10, 32)
 		switch {
@@ -339,6 +366,9 @@ func (d *decider) checkBrokerConfigs(r *alterResource) *fault {
 			return f
 		}
 	}
+	if f := d.checkMinISR(r, next); f != nil {
+		return f
+	}
 	for _, c := range r.changes {
 		if c.op == opDelete {
 			continue
@@ -346,6 +376,24 @@ func (d *decider) checkBrokerConfigs(r *alterResource) *fault {
 		if err := config.CheckDynamic(c.key, *c.value, r.Name != ""); err != nil {
 			return refuse(wire.InvalidRequest, "%s", err)
 		}
+	}
+	return nil
+}
+
+// checkMinISR keeps the minimum that eligible leaders are counted against (KIP-966): there is one for the cluster,
+// brokers have none of their own.
+func (d *decider) checkMinISR(r *alterResource, next map[string]string) *fault {
+	const key = "min.insync.replicas"
+	if d.image.Feature(metadata.FeatureELRVersion) == 0 {
+		return nil
+	}
+	_, has := next[key]
+	_, had := d.image.Config(r.Resource)[key]
+	switch {
+	case r.Name != "" && (has || had):
+		return refuse(wire.InvalidConfig, "Broker-level min.insync.replicas cannot be altered while ELR is enabled.")
+	case r.Name == "" && had && !has:
+		return refuse(wire.InvalidConfig, "Cluster-level min.insync.replicas cannot be removed while ELR is enabled.")
 	}
 	return nil
 }

@@ -45,7 +45,12 @@ func (d *decider) deleteTopics(r *wire.DeleteTopicsRequest) Decision {
 			byName[*w.name]++
 		}
 	}
-	gone := map[wire.UUID]bool{}
+	// A topic named both ways is deleted neither way, and its id gets no answer of its own.
+	for name := range byName {
+		if t, ok := d.image.Topic(name); ok && byID[t.ID] != 0 {
+			byID[t.ID] = -1
+		}
+	}
 	for _, w := range all {
 		switch {
 		case w.name == nil && w.id.IsZero():
@@ -60,7 +65,7 @@ func (d *decider) deleteTopics(r *wire.DeleteTopicsRequest) Decision {
 			byID[w.id] = -1
 		case w.name != nil && byName[*w.name] < 0, w.name == nil && byID[w.id] < 0:
 		default:
-			d.deleteTopic(w, byID, gone, answer)
+			d.deleteTopic(w, byID, answer)
 		}
 	}
 	if len(d.records) > MaxRecordsPerRequest {
@@ -72,7 +77,7 @@ func (d *decider) deleteTopics(r *wire.DeleteTopicsRequest) Decision {
 	return d.done(reply, false)
 }
 
-func (d *decider) deleteTopic(w deletion, byID map[wire.UUID]int, gone map[wire.UUID]bool, answer func(deletion, *fault)) {
+func (d *decider) deleteTopic(w deletion, byID map[wire.UUID]int, answer func(deletion, *fault)) {
 	if w.name == nil {
 		t, ok := d.image.TopicByID(w.id)
 		if !ok {
@@ -92,9 +97,6 @@ func (d *decider) deleteTopic(w deletion, byID map[wire.UUID]int, gone map[wire.
 			return
 		}
 	}
-	if !gone[w.id] {
-		gone[w.id] = true
-		d.add(&wire.RemoveTopicRecord{TopicID: w.id})
-	}
+	d.add(&wire.RemoveTopicRecord{TopicID: w.id})
 	answer(w, nil)
 }

@@ -20,6 +20,7 @@ func (d *decider) updateFeatures(r *wire.UpdateFeaturesRequest) Decision {
 	for i := range r.FeatureUpdates {
 		u := &r.FeatureUpdates[i]
 		if f := d.updateFeature(u); f != nil {
+			f = refuse(f.code, "The update failed for all features since the following feature had an error: %s", *f.message)
 			reply.ErrorCode, reply.ErrorMessage = f.parts()
 			return Decision{Reply: reply}
 		}
@@ -44,6 +45,9 @@ func (d *decider) updateFeature(u *wire.UpdateFeaturesRequestFeatureUpdateKey) *
 	if want < 0 {
 		return invalid("A feature version cannot be less than 0.")
 	}
+	if u.Feature == metadata.FeatureKRaftVersion {
+		return d.updateKRaftVersion(want, invalid)
+	}
 	if reason := d.unsupported(u.Feature, want); reason != "" {
 		return invalid("%s", reason)
 	}
@@ -63,6 +67,21 @@ func (d *decider) updateFeature(u *wire.UpdateFeaturesRequestFeatureUpdateKey) *
 	}
 	d.add(&wire.FeatureLevelRecord{Name: u.Feature, FeatureLevel: want})
 	return nil
+}
+
+// updateKRaftVersion answers for the one feature that is not in the image but in the log's control records: what
+// it is was decided when the node was formatted.
+func (d *decider) updateKRaftVersion(want int16, invalid func(string, ...any) *fault) *fault {
+	switch {
+	case want == d.KRaftVersion:
+		return nil
+	case want < d.KRaftVersion:
+		return invalid("Can't downgrade the version of this feature.")
+	case want > 1:
+		return invalid("%s", outside(fmt.Sprintf("Local controller %d", d.NodeID), want, 0, 1))
+	default:
+		return invalid("Upgrading from static to dynamic voters is not supported yet.")
+	}
 }
 
 // unsupported says which node does not support a level, "" when all do.
@@ -101,7 +120,7 @@ func outside(what string, level, low, high int16) string {
 // checkVersion refuses a metadata.version that would lose records.
 func (d *decider) checkVersion(now, want int16, kind int8) *fault {
 	refused := func(reason string) *fault {
-		return refuse(wire.InvalidUpdateVersion, "Invalid metadata.version %d. %s", want, reason)
+		return refuse(wire.InvalidUpdateVersion, "Unsupported metadata.version downgrade from %d to %d. %s", now, want, reason)
 	}
 	switch {
 	case want >= now || metadata.Lossless(now, want):

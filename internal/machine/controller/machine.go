@@ -18,6 +18,8 @@ type Context struct {
 	ClusterID string
 	// NodeID is this controller's id.
 	NodeID int32
+	// KRaftVersion is the finalized kraft.version.
+	KRaftVersion int16
 	// Offset is the one that the first record of the decision will get.
 	Offset int64
 	// Broker is the one that took the request from a client, -1 for none: it may change only its own settings.
@@ -138,10 +140,15 @@ func refuse(code wire.Code, format string, args ...any) *fault {
 	return &fault{code, &s}
 }
 
-// standard makes a fault with the code's own message, as Kafka's ApiError does.
+// standard makes a fault with the text that Kafka sends with a code where it has nothing more to say.
 func standard(code wire.Code) *fault {
-	s := code.Message()
-	return &fault{code, &s}
+	return refuse(code, "%s", map[wire.Code]string{
+		wire.UnknownTopicOrPartition:     "This server does not host this topic-partition.",
+		wire.UnknownTopicID:              "This server does not host this topic ID.",
+		wire.ElectionNotNeeded:           "Leader election not needed for topic partition.",
+		wire.PreferredLeaderNotAvailable: "The preferred leader was not available.",
+		wire.EligibleLeadersNotAvailable: "Eligible topic partition leaders are not available.",
+	}[code])
 }
 
 // parts gives the fields of an answer; nil is success.

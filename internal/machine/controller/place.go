@@ -45,7 +45,7 @@ func (d *decider) place(partitions, factor int) ([]placed, *fault) {
 		return nil, refuse(wire.InvalidReplicationFactor, "All brokers are currently fenced.")
 	case factor > len(brokers):
 		return nil, refuse(wire.InvalidReplicationFactor,
-			"The target replication factor of %d cannot be reached because only %d broker(s) are registered.", factor, len(brokers))
+			"The target replication factor of %d cannot be reached because only %d broker(s) are registered or some brokers have all their log directories cordoned.", factor, len(brokers))
 	}
 	slices.SortFunc(racks, func(a, b *rack) int {
 		if (len(a.unfenced) == 0) != (len(b.unfenced) == 0) {

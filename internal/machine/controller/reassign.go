@@ -40,7 +40,7 @@ func (d *decider) reassign(name string, in *wire.AlterPartitionReassignmentsRequ
 	}
 	p := t.Partitions[in.PartitionIndex]
 	if in.Replicas == nil {
-		return standard(wire.NoReassignmentInProgress)
+		return &fault{code: wire.NoReassignmentInProgress}
 	}
 	if f := d.checkAssignment(in.Replicas, -1); f != nil {
 		return f

@@ -53,12 +53,10 @@ func (d *decider) createTopics(r *wire.CreateTopicsRequest) Decision {
 	collisions := d.collisions(r.Topics)
 	reply := &wire.CreateTopicsResponse{Topics: make([]wire.CreateTopicsResponseCreatableTopicResult, 0, len(r.Topics))}
 	reported := map[string]bool{}
+	tooMany := d.tooManyPartitions(r)
 	for i := range r.Topics {
 		t := &r.Topics[i]
-		result := wire.CreateTopicsResponseCreatableTopicResult{
-			Name: t.Name, NumPartitions: -1, ReplicationFactor: -1,
-			Configs: []wire.CreateTopicsResponseCreatableTopicConfigs{},
-		}
+		result := failedTopic(t.Name)
 		var f *fault
 		switch {
 		case reported[t.Name]:
@@ -66,6 +64,8 @@ func (d *decider) createTopics(r *wire.CreateTopicsRequest) Decision {
 		case twice[t.Name]:
 			reported[t.Name] = true
 			f = refuse(wire.InvalidRequest, "Duplicate topic name.")
+		case tooMany:
+			f = refuse(wire.PolicyViolation, "Excessively large number of partitions per request.")
 		case t.Name == metadataTopic:
 			f = refuse(wire.InvalidRequest, "Creation of internal topic %s is prohibited.", metadataTopic)
 		default:
@@ -75,22 +75,35 @@ func (d *decider) createTopics(r *wire.CreateTopicsRequest) Decision {
 		reply.Topics = append(reply.Topics, result)
 	}
 	if len(d.records) > MaxRecordsPerRequest {
-		return d.tooMany(reply)
+		for i := range reply.Topics {
+			reply.Topics[i] = failedTopic(reply.Topics[i].Name)
+			reply.Topics[i].ErrorCode, reply.Topics[i].ErrorMessage = tooManyRecords().parts()
+		}
+		return Decision{Reply: reply}
 	}
 	return d.done(reply, r.ValidateOnly)
 }
 
-// tooMany refuses a whole request, as Kafka does when its list of records overflows.
-func (d *decider) tooMany(reply *wire.CreateTopicsResponse) Decision {
-	for i := range reply.Topics {
-		t := &reply.Topics[i]
-		*t = wire.CreateTopicsResponseCreatableTopicResult{
-			Name: t.Name, NumPartitions: -1, ReplicationFactor: -1,
-			Configs: []wire.CreateTopicsResponseCreatableTopicConfigs{},
-		}
-		t.ErrorCode, t.ErrorMessage = tooManyRecords().parts()
+func failedTopic(name string) wire.CreateTopicsResponseCreatableTopicResult {
+	return wire.CreateTopicsResponseCreatableTopicResult{
+		Name: name, NumPartitions: -1, ReplicationFactor: -1, Configs: []wire.CreateTopicsResponseCreatableTopicConfigs{},
 	}
-	return Decision{Reply: reply}
+}
+
+// tooManyPartitions tells whether a request asks for more partitions, over all its topics, than one batch may make.
+func (d *decider) tooManyPartitions(r *wire.CreateTopicsRequest) bool {
+	total := 0
+	for i := range r.Topics {
+		switch t := &r.Topics[i]; {
+		case len(t.Assignments) > 0:
+			total += len(t.Assignments)
+		case t.NumPartitions == -1:
+			total += d.Config.GetInt("num.partitions")
+		default:
+			total += max(0, int(t.NumPartitions))
+		}
+	}
+	return total > MaxRecordsPerRequest
 }
 
 func tooManyRecords() *fault {
@@ -180,10 +193,6 @@ func (d *decider) newPartitions(t *wire.CreateTopicsRequestCreatableTopic) ([]pl
 	}
 	if factor == -1 {
 		factor = d.Config.GetInt("default.replication.factor")
-	}
-	if count+len(d.records) > MaxRecordsPerRequest {
-		// Placing them first would let one request take any amount of memory.
-		return nil, tooManyRecords()
 	}
 	parts, f := d.place(count, factor)
 	if f != nil {

@@ -63,7 +63,7 @@ func (q *Quorum) decide(decide func(*controller.Context) (controller.Decision, e
 	}
 	decision, err := decide(&controller.Context{
 		ClusterID: q.o.Identity.ClusterID, NodeID: q.o.Identity.NodeID, Broker: q.o.Identity.NodeID,
-		Offset: q.next, Config: q.o.Config, Rand: q.o.World,
+		Offset: q.next, KRaftVersion: q.loaded.kraftVersion, Config: q.o.Config, Rand: q.o.World,
 	})
 	if err != nil {
 		return nil, err
