@@ -50,7 +50,8 @@ type Conn struct {
 		principal, software, softwareVersion string
 	}
 
-	// mu guards what follows. Nothing is called and no other lock is taken under it.
+	// mu guards what follows. Under it nothing is called but the socket's
+	// SetReadDeadline, and no other lock of this package is taken.
 	mu   sync.Mutex
 	cond sync.Cond
 	// head to tail are the requests whose answers are not yet being written, in
