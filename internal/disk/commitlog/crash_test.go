@@ -229,7 +229,7 @@ func (w *world) step() {
 }
 
 func TestAcknowledgedRecordsSurviveCrashes(t *testing.T) {
-	for seed := range uint64(150) {
+	for seed := range uint64(300) {
 		w := newWorld(t, seed)
 		for range 4 {
 			for range w.rng.IntN(60) {

@@ -376,7 +376,7 @@ func (d *logLoad) openSegments() error {
 			continue
 		}
 		s := newSegment(l.dir, base, now)
-		s.size, s.flushed, s.named, s.timesKnown = e.Size, e.Size, true, false
+		s.size, s.flushed, s.named, s.timesKnown = e.Size, e.Size, d.clean, false
 		s.createdMs = e.ModTimeMs
 		s.idx.writtenOffsets, s.idx.writtenTimes, s.idx.made, s.idx.synced = unknown, unknown, true, true
 		s.aborts = noAborts

@@ -263,7 +263,7 @@ func (d *logLoad) dropEmpties() error {
 	kept := l.segs[:0]
 	for i, s := range l.segs {
 		last := i == len(l.segs)-1
-		if s.size > 0 || last && (len(kept) == 0 || s.base >= d.point) {
+		if s.size > 0 || i == 0 || last && s.base >= d.point {
 			kept = append(kept, s)
 			continue
 		}
