@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"maps"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -50,9 +51,35 @@ func CheckClientMetricsKey(key, value string) error {
 	if err := checkOverlayKey(ScopeClientMetrics, key, value); err != nil {
 		return err
 	}
+	if key == "match" {
+		return checkMatch(value)
+	}
 	const least, most = 100, 3_600_000
 	if n, err := strconv.ParseInt(strings.TrimSpace(value), 10, 32); key == "interval.ms" && err == nil && (n < least || n > most) {
 		return bareError("Invalid value %d for interval.ms, interval must be between %d and %d (1 hour)", n, least, most)
+	}
+	return nil
+}
+
+// PatternError is a pattern that no client can be matched by.
+type PatternError struct{ Pattern string }
+
+// Error is Kafka's text.
+func (e *PatternError) Error() string { return "Illegal client matching pattern: " + e.Pattern }
+
+// matchable are the properties of a client that a subscription selects by.
+var matchable = []string{
+	"client_instance_id", "client_id", "client_software_name", "client_software_version", "client_source_address", "client_source_port",
+}
+
+// checkMatch checks patterns of the form property=regular expression.
+func checkMatch(list string) error {
+	for _, pattern := range ParseList(list) {
+		property, expression, _ := strings.Cut(pattern, "=")
+		_, err := regexp.Compile(strings.TrimSpace(expression))
+		if err != nil || expression == "" || strings.Contains(expression, "=") || !slices.Contains(matchable, strings.TrimSpace(property)) {
+			return &PatternError{Pattern: pattern}
+		}
 	}
 	return nil
 }

@@ -1,8 +1,8 @@
 package controller
 
 import (
+	"errors"
 	"maps"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -321,28 +321,13 @@ func checkClientMetrics(values map[string]string) *fault {
 		if _, ok := config.LookupClientMetrics(key); !ok {
 			return refuse(wire.InvalidRequest, "Unknown client metrics configuration: %s", key)
 		}
-		if key == "match" {
-			if f := checkMatch(values[key]); f != nil {
-				return f
-			}
-		}
-		if err := config.CheckClientMetricsKey(key, values[key]); err != nil {
+		err := config.CheckClientMetricsKey(key, values[key])
+		var outside *config.InvalidError
+		switch {
+		case errors.As(err, &outside) && outside.Bare:
 			return refuse(wire.InvalidRequest, "%s", err)
-		}
-	}
-	return nil
-}
-
-// matchable are the properties of a client that a subscription can select by (KIP-714).
-const matchable = " client_instance_id client_id client_software_name client_software_version client_source_address client_source_port "
-
-// checkMatch checks patterns of the form property=regular expression.
-func checkMatch(list string) *fault {
-	for _, pattern := range config.ParseList(list) {
-		property, expression, _ := strings.Cut(pattern, "=")
-		_, err := regexp.Compile(strings.TrimSpace(expression))
-		if expression == "" || strings.Contains(expression, "=") || err != nil || !strings.Contains(matchable, " "+strings.TrimSpace(property)+" ") {
-			return refuse(wire.InvalidConfig, "Illegal client matching pattern: %s", pattern)
+		case err != nil:
+			return refuse(wire.InvalidConfig, "%s", err)
 		}
 	}
 	return nil
