@@ -218,6 +218,15 @@ func (g *group) unpend(memberID string) bool {
 	return ok
 }
 
+// dropPending takes all member ids back that were given out.
+func (g *group) dropPending() {
+	//unordered: a timer that is stopped shows nowhere
+	for _, t := range g.pending {
+		t.stop()
+	}
+	g.pending = nil
+}
+
 func (g *group) count(mb *member, n int) {
 	mb.names(func(name string) {
 		if g.supported[name] += n; g.supported[name] == 0 {

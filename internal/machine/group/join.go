@@ -41,6 +41,7 @@ func joinError(memberID string, code wire.Code) *wire.JoinGroupResponse {
 // JoinGroup decides on a request to become or stay a member. The answer comes through Effects.Joins, now or when
 // the rebalance is complete. The caller has checked the group id.
 func (m *Machine) JoinGroup(now Time, j *Join, fx *Effects) {
+	d := &decision{m, now, fx}
 	req := j.Request
 	if req.SessionTimeoutMs < m.config.MinSessionTimeoutMs || req.SessionTimeoutMs > m.config.MaxSessionTimeoutMs {
 		fx.join(j.Ticket, joinError(req.MemberID, wire.InvalidSessionTimeout))
@@ -59,7 +60,7 @@ func (m *Machine) JoinGroup(now Time, j *Join, fx *Effects) {
 	switch {
 	case g.state == stateDead:
 		fx.join(j.Ticket, joinError(req.MemberID, wire.CoordinatorNotAvailable))
-	case !m.accepts(g, req.MemberID):
+	case !d.accepts(g, req.MemberID):
 		if mb := g.members[req.MemberID]; mb != nil {
 			g.remove(mb, fx)
 		}
@@ -68,9 +69,9 @@ func (m *Machine) JoinGroup(now Time, j *Join, fx *Effects) {
 	case !g.supports(req.ProtocolType, req.Protocols):
 		fx.join(j.Ticket, joinError(req.MemberID, wire.InconsistentGroupProtocol))
 	case req.MemberID == "":
-		m.joinNew(now, g, j, fx)
+		d.joinNew(g, j)
 	default:
-		m.joinKnown(now, g, j, fx)
+		d.joinKnown(g, j)
 	}
 	// Differs from Kafka: a request that is refused does not leave an empty group behind.
 	m.drop(g)
@@ -80,39 +81,39 @@ func (m *Machine) JoinGroup(now Time, j *Join, fx *Effects) {
 }
 
 // accepts says whether group.max.size has room for the member.
-func (m *Machine) accepts(g *group, memberID string) bool {
+func (d *decision) accepts(g *group, memberID string) bool {
 	mb := g.members[memberID]
 	switch g.state {
 	case statePreparing:
 		// Those who wait count, not the members: the limit may have been lowered, and then the last to rejoin
 		// are out.
-		return mb != nil && mb.join != 0 || g.awaiting < int(m.config.MaxSize)
+		return mb != nil && mb.join != 0 || g.awaiting < int(d.m.config.MaxSize)
 	case stateCompleting, stateStable:
-		return mb != nil || len(g.members) < int(m.config.MaxSize)
+		return mb != nil || len(g.members) < int(d.m.config.MaxSize)
 	default:
 		return true
 	}
 }
 
 // joinNew handles a request without a member id.
-func (m *Machine) joinNew(now Time, g *group, j *Join, fx *Effects) {
+func (d *decision) joinNew(g *group, j *Join) {
 	req := j.Request
 	if req.GroupInstanceID != nil {
 		id := *req.GroupInstanceID + "-" + formatUUID(j.Fresh)
 		if old := g.statics[*req.GroupInstanceID]; old != nil {
-			m.replaceStatic(now, g, old, id, j, fx)
+			d.replaceStatic(g, old, id, j)
 		} else {
-			m.addMember(now, g, id, j, fx)
+			d.addMember(g, id, j)
 		}
 		return
 	}
 	id := j.Client.ID + "-" + formatUUID(j.Fresh)
 	if j.Version < memberIDRequiredSince {
-		m.addMember(now, g, id, j, fx)
+		d.addMember(g, id, j)
 		return
 	}
 	if len(g.pending) >= pendingLimit {
-		fx.join(j.Ticket, joinError("", wire.GroupMaxSizeReached))
+		d.fx.join(j.Ticket, joinError("", wire.GroupMaxSizeReached))
 		return
 	}
 	if g.pending == nil {
@@ -120,38 +121,38 @@ func (m *Machine) joinNew(now Time, g *group, j *Join, fx *Effects) {
 	}
 	t := &timer{kind: timerPending, group: g, memberID: id}
 	g.pending[id] = t
-	m.timers.set(t, now.Mono+int64(req.SessionTimeoutMs))
-	fx.join(j.Ticket, joinError(id, wire.MemberIDRequired))
+	d.m.timers.set(t, d.now.Mono+int64(req.SessionTimeoutMs))
+	d.fx.join(j.Ticket, joinError(id, wire.MemberIDRequired))
 }
 
 // joinKnown handles a request with a member id.
-func (m *Machine) joinKnown(now Time, g *group, j *Join, fx *Effects) {
+func (d *decision) joinKnown(g *group, j *Join) {
 	req := j.Request
 	if _, pending := g.pending[req.MemberID]; pending {
 		if req.GroupInstanceID != nil {
 			// Only a lying client gets here: ids are given out ahead to dynamic members only.
-			fx.join(j.Ticket, joinError(req.MemberID, wire.UnknownServerError))
+			d.fx.join(j.Ticket, joinError(req.MemberID, wire.UnknownServerError))
 			return
 		}
-		m.addMember(now, g, strings.Clone(req.MemberID), j, fx)
+		d.addMember(g, strings.Clone(req.MemberID), j)
 		return
 	}
 	if code := g.check(req.MemberID, req.GroupInstanceID); code != wire.None {
-		fx.join(j.Ticket, joinError(req.MemberID, code))
+		d.fx.join(j.Ticket, joinError(req.MemberID, code))
 		return
 	}
 	mb := g.members[req.MemberID]
 	switch {
 	case g.state == statePreparing:
-		m.updateMember(now, g, mb, j, "member "+mb.id+" rejoins", fx)
+		d.updateMember(g, mb, j, "member "+mb.id+" rejoins")
 	case !mb.matches(req.Protocols):
-		m.updateMember(now, g, mb, j, "member "+mb.id+" has new metadata", fx)
+		d.updateMember(g, mb, j, "member "+mb.id+" has new metadata")
 	case g.state == stateStable && g.leader == mb.id:
 		// The leader may know of changes that its metadata do not show, such as more partitions of a topic.
-		m.updateMember(now, g, mb, j, "leader "+mb.id+" rejoins", fx)
+		d.updateMember(g, mb, j, "leader "+mb.id+" rejoins")
 	default:
 		// The member has missed the answer, or asks for no reason: it learns of the generation as it is.
-		fx.join(j.Ticket, g.joined(mb, g.state == stateCompleting))
+		d.fx.join(j.Ticket, g.joined(mb, g.state == stateCompleting))
 	}
 }
 
@@ -178,7 +179,7 @@ func (g *group) listMembers() []wire.JoinGroupResponseMember {
 }
 
 // addMember makes a member and parks its request.
-func (m *Machine) addMember(now Time, g *group, id string, j *Join, fx *Effects) {
+func (d *decision) addMember(g *group, id string, j *Join) {
 	mb := &member{
 		id: id, isNew: true,
 		clientID: strings.Clone(j.Client.ID), clientHost: strings.Clone(j.Client.Host),
@@ -194,18 +195,18 @@ func (m *Machine) addMember(now Time, g *group, id string, j *Join, fx *Effects)
 		g.protocolType = strings.Clone(j.Request.ProtocolType)
 	}
 	g.add(mb)
-	g.parkJoin(mb, j.Ticket, fx)
-	m.timers.set(&mb.timer, now.Mono+newMemberTimeoutMs)
-	m.rebalanceOrComplete(now, g, "member "+id+" joins"+because(j.Request.Reason), fx)
+	g.parkJoin(mb, j.Ticket, d.fx)
+	d.m.timers.set(&mb.timer, d.now.Mono+newMemberTimeoutMs)
+	d.rebalanceOrComplete(g, "member "+id+" joins"+because(j.Request.Reason))
 }
 
 // updateMember takes over what a member's request says and parks it.
-func (m *Machine) updateMember(now Time, g *group, mb *member, j *Join, reason string, fx *Effects) {
+func (d *decision) updateMember(g *group, mb *member, j *Join, reason string) {
 	g.count(mb, -1)
 	mb.take(j)
 	g.count(mb, 1)
-	g.parkJoin(mb, j.Ticket, fx)
-	m.rebalanceOrComplete(now, g, reason+because(j.Request.Reason), fx)
+	g.parkJoin(mb, j.Ticket, d.fx)
+	d.rebalanceOrComplete(g, reason+because(j.Request.Reason))
 }
 
 // take copies timeouts and protocols from the request.
@@ -243,31 +244,31 @@ type replacement struct {
 // replaceStatic lets a static member that has lost its member id take its own place (KIP-345). While the group
 // is stable and the protocol stays, nobody has to rebalance: the new id is written, then the member learns of
 // the generation.
-func (m *Machine) replaceStatic(now Time, g *group, mb *member, newID string, j *Join, fx *Effects) {
+func (d *decision) replaceStatic(g *group, mb *member, newID string, j *Join) {
 	rep := &replacement{oldID: mb.id, old: *mb, replaced: mb, ticket: j.Ticket, version: j.Version, formerLeader: g.leader}
-	fx.join(g.takeJoin(mb), joinError(mb.id, wire.FencedInstanceID))
-	fx.sync(mb.takeSync(), &wire.SyncGroupResponse{ErrorCode: wire.FencedInstanceID})
+	d.fx.join(g.takeJoin(mb), joinError(mb.id, wire.FencedInstanceID))
+	d.fx.sync(mb.takeSync(), &wire.SyncGroupResponse{ErrorCode: wire.FencedInstanceID})
 	g.rename(mb, newID)
-	m.timers.set(&mb.timer, now.Mono+int64(mb.sessionMs))
+	d.heard(mb)
 	g.count(mb, -1)
 	mb.take(j)
 	g.count(mb, 1)
-	g.parkJoin(mb, j.Ticket, fx)
+	g.parkJoin(mb, j.Ticket, d.fx)
 
 	reason := "static member " + mb.instance + " returns as " + newID
 	switch g.state {
 	case stateStable:
 		if g.vote() != *g.protocol {
-			m.rebalanceOrComplete(now, g, reason+" with another protocol", fx)
+			d.rebalanceOrComplete(g, reason+" with another protocol")
 			return
 		}
 		w := &write{kind: writeStatic, group: g, generation: g.generation, static: rep}
-		m.submit(w, []Record{groupRecord(g, nil)}, fx)
+		d.m.submit(w, []Record{groupRecord(g, nil)}, d.fx)
 	case stateCompleting:
 		// The leader may assign to the old id already, so that the new one would get nothing.
-		m.prepareRebalance(now, g, reason, fx)
+		d.prepareRebalance(g, reason)
 	default:
-		m.completeIfAllJoined(now, g, fx)
+		d.completeIfAllJoined(g)
 	}
 }
 
@@ -282,7 +283,7 @@ func (g *group) rename(mb *member, id string) {
 }
 
 // settleStatic answers a static member once its new id is in the log, or undoes the change.
-func (m *Machine) settleStatic(now Time, w *write, code wire.Code, fx *Effects) {
+func (d *decision) settleStatic(w *write, code wire.Code) {
 	g, rep := w.group, w.static
 	mb := rep.replaced
 	if code == wire.None {
@@ -294,12 +295,12 @@ func (m *Machine) settleStatic(now Time, w *write, code wire.Code, fx *Effects) 
 	if code != wire.None {
 		r := joinError("", code)
 		r.GenerationID, r.ProtocolType, r.ProtocolName, r.Leader = g.generation, g.typeOrNil(), g.protocol, rep.formerLeader
-		fx.join(g.takeJoin(mb), r)
+		d.fx.join(g.takeJoin(mb), r)
 		g.count(mb, -1)
 		mb.sessionMs, mb.rebalanceMs, mb.protocols = rep.old.sessionMs, rep.old.rebalanceMs, rep.old.protocols
 		g.count(mb, 1)
 		g.rename(mb, rep.oldID)
-		m.timers.set(&mb.timer, now.Mono+int64(mb.sessionMs))
+		d.heard(mb)
 		return
 	}
 	if g.state != stateStable || g.generation != w.generation {
@@ -315,8 +316,8 @@ func (m *Machine) settleStatic(now Time, w *write, code wire.Code, fx *Effects) 
 		// An old client that hears it leads would assign, so it is told of the leader before it.
 		r.Leader = rep.formerLeader
 	}
-	fx.join(g.takeJoin(mb), r)
-	m.heard(now, mb) // its session may have run out while it waited for us, which did not count
+	d.fx.join(g.takeJoin(mb), r)
+	d.heard(mb) // its session may have run out while it waited for us, which did not count
 }
 
 const hexDigits = "0123456789abcdef"

@@ -121,6 +121,13 @@ type Machine struct {
 	lastWrite WriteID
 }
 
+// decision is one call of the machine while it is being decided: at what time, and what it brings.
+type decision struct {
+	m   *Machine
+	now Time
+	fx  *Effects
+}
+
 // New makes an empty machine. Feed the log to Apply, then call Loaded.
 func New(config Config) *Machine {
 	m := &Machine{config: config, groups: map[string]*group{}, producers: map[int64]map[*group]bool{}}
@@ -137,13 +144,14 @@ func (m *Machine) Groups() int { return len(m.groups) }
 // Loaded ends loading: sessions of all members start anew, as Kafka has it, and the first check for
 // expired offsets is set.
 func (m *Machine) Loaded(now Time, fx *Effects) {
+	d := &decision{m, now, fx}
 	for _, id := range sortedKeys(m.groups) {
 		g := m.groups[id]
 		for _, mb := range g.order {
 			m.timers.set(&mb.timer, now.Mono+int64(mb.sessionMs))
 		}
 		if len(g.members) > int(m.config.MaxSize) {
-			m.prepareRebalance(now, g, "the loaded group is over group.max.size", fx)
+			d.prepareRebalance(g, "the loaded group is over group.max.size")
 		}
 	}
 	m.timers.set(&m.retention, now.Mono+m.config.RetentionCheckIntervalMs)
@@ -166,26 +174,27 @@ func (m *Machine) Next() (mono int64, ok bool) { return m.timers.next() }
 
 // Expire does what is due by now.
 func (m *Machine) Expire(now Time, fx *Effects) {
+	d := &decision{m, now, fx}
 	for t := m.timers.due(now.Mono); t != nil; t = m.timers.due(now.Mono) {
-		m.fire(now, t, fx)
+		d.fire(t)
 	}
 }
 
-func (m *Machine) fire(now Time, t *timer, fx *Effects) {
+func (d *decision) fire(t *timer) {
 	switch t.kind {
 	case timerSession:
-		m.expireSession(now, t.group, t.member, fx)
+		d.expireSession(t.group, t.member)
 	case timerPending:
-		m.expirePending(now, t.group, t.memberID, fx)
+		d.expirePending(t.group, t.memberID)
 	case timerInitial:
-		m.expireInitial(now, t.group, fx)
+		d.expireInitial(t.group)
 	case timerJoin:
-		m.completeJoin(now, t.group, fx)
+		d.completeJoin(t.group)
 	case timerSync:
-		m.expireSync(now, t.group, fx)
+		d.expireSync(t.group)
 	case timerRetention:
-		m.expireOffsets(now, fx)
-		m.timers.set(t, now.Mono+m.config.RetentionCheckIntervalMs)
+		d.expireOffsets()
+		d.m.timers.set(t, d.now.Mono+d.m.config.RetentionCheckIntervalMs)
 	}
 }
 
@@ -239,6 +248,7 @@ func (w *write) hold(n int) {
 // Settle tells the outcome of the oldest unsettled write: code None and the offset of its first record, or why
 // it failed. Codes other than None must have been mapped by AppendCode.
 func (m *Machine) Settle(now Time, id WriteID, base int64, code wire.Code, fx *Effects) {
+	d := &decision{m, now, fx}
 	invariant.Check(len(m.inflight) > 0 && m.inflight[0].id == id, "write %d settles out of order", id)
 	w := m.inflight[0]
 	m.inflight[0] = nil
@@ -250,13 +260,13 @@ func (m *Machine) Settle(now Time, id WriteID, base int64, code wire.Code, fx *E
 			m.applyChanges(w.changes, base)
 		}
 	case writeNewGroup:
-		m.settleNewGroup(w.group, code, fx)
+		d.settleNewGroup(w.group, code)
 	case writeEmptyGroup:
-		m.settleEmptyGroup(w.group, code, fx)
+		d.settleEmptyGroup(w.group, code)
 	case writeAssignment:
-		m.settleAssignment(now, w, code, fx)
+		d.settleAssignment(w, code)
 	case writeStatic:
-		m.settleStatic(now, w, code, fx)
+		d.settleStatic(w, code)
 	case writeTombstones:
 		m.settleTombstones(w, base, code)
 	}
@@ -287,9 +297,7 @@ func (m *Machine) forget(g *group) {
 	delete(m.groups, g.id)
 	g.joinTimer.stop()
 	g.syncTimer.stop()
-	for _, p := range g.pending {
-		p.stop()
-	}
+	g.dropPending()
 	for _, mb := range g.order {
 		mb.timer.stop()
 	}

@@ -86,7 +86,7 @@ func (m *Machine) CommitOffsets(now Time, version int16, req *wire.OffsetCommitR
 		return CommitError(req, code)
 	}
 	if mb := g.members[req.MemberID]; mb != nil && (g.state == stateStable || g.state == statePreparing) {
-		m.heard(now, mb)
+		(&decision{m: m, now: now}).heard(mb)
 	}
 	resp := CommitError(req, wire.None)
 	w := &write{kind: writeOffsets, group: g}
@@ -225,6 +225,7 @@ func sameTopic(a, b wire.UUID) bool { return a == b || a.IsZero() || b.IsZero() 
 
 // pendingIn says whether an open transaction has an offset for the partition.
 func (g *group) pendingIn(topic string, partition int32) bool {
+	//unordered: any one will do
 	for _, offsets := range g.open {
 		if _, ok := offsets[topicPartition{topic, partition}]; ok {
 			return true
@@ -261,13 +262,13 @@ func (m *Machine) underway(g *group, f func(*change)) {
 // allKnown lists all offsets of the group that known would find, in order.
 func (m *Machine) allKnown(g *group) []offsetKey {
 	keys := map[offsetKey]bool{}
-	for topic, partitions := range g.offsets {
-		for partition := range partitions {
+	for topic, partitions := range g.offsets { //unordered: sorted below
+		for partition := range partitions { //unordered: sorted below
 			keys[offsetKey{g, topic, partition}] = true
 		}
 	}
-	for _, offsets := range g.open {
-		for tp := range offsets {
+	for _, offsets := range g.open { //unordered: sorted below
+		for tp := range offsets { //unordered: sorted below
 			keys[offsetKey{g, tp.topic, tp.partition}] = true
 		}
 	}
@@ -356,19 +357,19 @@ func (m *Machine) DeleteTopic(topic string, id wire.UUID, fx *Effects) {
 }
 
 // expireOffsets removes offsets that are past their retention (KIP-211), and empty groups that have none left.
-func (m *Machine) expireOffsets(now Time, fx *Effects) {
-	ts := m.tombstones(fx)
-	for _, id := range sortedKeys(m.groups) {
-		g := m.groups[id]
-		// What is on its way now can wait for the next check.
+func (d *decision) expireOffsets() {
+	ts := d.m.tombstones(d.fx)
+	for _, id := range sortedKeys(d.m.groups) {
+		g := d.m.groups[id]
+		// What is on its way d.now can wait for the next check.
 		if g.state == stateDead || g.unsettled > 0 || !g.mayExpire() {
 			continue
 		}
 		left := false
-		for _, k := range m.allKnown(g) {
+		for _, k := range d.m.allKnown(g) {
 			o, committed := g.offsets[k.topic][k.partition]
 			if committed && !g.subscribed(k.topic) && !g.pendingIn(k.topic, k.partition) &&
-				g.expired(&o, now.Wall, m.config.OffsetsRetentionMs) {
+				g.expired(&o, d.now.Wall, d.m.config.OffsetsRetentionMs) {
 				ts.offset(k)
 			} else {
 				left = true

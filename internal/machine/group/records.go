@@ -166,8 +166,8 @@ func (m *Machine) replayOffset(r *wire.Reader, e *Entry) error {
 // EndTransaction replays a marker: offsets of the producer's transaction become committed, unless a later commit
 // has overtaken them, or are dropped.
 func (m *Machine) EndTransaction(producerID int64, commit bool) {
-	for g := range m.producers[producerID] {
-		for tp, o := range g.open[producerID] {
+	for g := range m.producers[producerID] { //unordered: groups do not see each other
+		for tp, o := range g.open[producerID] { //unordered: neither do offsets
 			if old, ok := g.offsets[tp.topic][tp.partition]; commit && (!ok || old.record < o.record) {
 				g.setOffset(tp.topic, tp.partition, o)
 			}
@@ -250,9 +250,7 @@ func (g *group) reset() {
 // applyGroupTombstone takes a group's metadata away. Offsets that are left, which compaction can bring about, make
 // it a simple group.
 func (m *Machine) applyGroupTombstone(g *group) {
-	for _, t := range g.pending {
-		t.stop()
-	}
+	g.dropPending()
 	g.reset()
 }
 
@@ -288,7 +286,7 @@ func (m *Machine) removeOffset(k offsetKey) {
 			delete(k.group.offsets, k.topic)
 		}
 	}
-	for producer, offsets := range k.group.open {
+	for producer, offsets := range k.group.open { //unordered: each stands for itself
 		if delete(offsets, topicPartition{k.topic, k.partition}); len(offsets) == 0 {
 			delete(k.group.open, producer)
 			delete(m.producers[producer], k.group)
