@@ -123,7 +123,7 @@ func (n *Node) build() error {
 	n.groups = coordinator.NewGroups(n.o.World, n.o.Logger, groupConfig(n.static))
 	n.broker = broker.New(broker.Options{
 		NodeID: n.static.NodeID(), ClusterID: n.identity.ClusterID, World: n.o.World, Logger: n.o.Logger,
-		Config: n.Config, Quorum: n.quorum, Table: n.table, Stores: n.stores, Groups: n.groups,
+		Config: n.Config, Quorum: n.quorum, MetadataTopic: quorum.Topic, Table: n.table, Stores: n.stores, Groups: n.groups,
 	})
 	n.quorum.Subscribe(n.follow)
 	return nil

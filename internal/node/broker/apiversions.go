@@ -13,12 +13,6 @@ import (
 // versionRange is what this node serves of one API.
 type versionRange struct{ min, max int16 }
 
-// handlers is the table of all APIs that are served. A key that is missing
-// here is not advertised either, so that clients choose something else.
-var handlers map[int16]handler
-
-func init() { handlers = table() }
-
 // served is the advertised range of one API.
 func served(key int16) versionRange {
 	info, ok := wire.Lookup(key)
@@ -66,8 +60,8 @@ func (b *Broker) apiVersions(version int16, code wire.Code) *wire.ApiVersionsRes
 	}
 	for i := range wire.APIs {
 		key := wire.APIs[i].Key
-		if _, ok := handlers[key]; !ok {
-			continue
+		if _, ok := b.handlers[key]; !ok {
+			continue // what is not advertised clients do not ask for
 		}
 		r := served(key)
 		if key == wire.KeyProduce {

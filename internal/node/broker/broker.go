@@ -27,8 +27,18 @@ import (
 	"github.com/moldau/moldau/internal/network/edge"
 	"github.com/moldau/moldau/internal/node/coordinator"
 	"github.com/moldau/moldau/internal/node/partition"
-	"github.com/moldau/moldau/internal/node/quorum"
 )
+
+// Quorum is the controller as a broker needs it (node/quorum.Quorum).
+type Quorum interface {
+	// Propose decides a request; done gets the response message once it is
+	// committed and applied, or an error when nothing was done.
+	Propose(request any, done func(reply any, err error))
+	// Image is the newest committed metadata.
+	Image() *metadata.Image
+	// BrokerEpoch is that of this node's registration.
+	BrokerEpoch() int64
+}
 
 // Options are the parts a Broker works with.
 type Options struct {
@@ -38,10 +48,12 @@ type Options struct {
 	Logger    *slog.Logger
 	// Config gives the broker's present settings, dynamic ones included.
 	Config func() *config.BrokerConfig
-	Quorum *quorum.Quorum
-	Table  *partition.Table
-	Stores []*commitlog.Store
-	Groups *coordinator.Groups
+	Quorum Quorum
+	// MetadataTopic is the log in a data directory that is no topic's.
+	MetadataTopic string
+	Table         *partition.Table
+	Stores        []*commitlog.Store
+	Groups        *coordinator.Groups
 }
 
 // Broker answers requests.
@@ -51,11 +63,14 @@ type Broker struct {
 	world     clock.World
 	logger    *slog.Logger
 	config    func() *config.BrokerConfig
-	quorum    *quorum.Quorum
+	quorum    Quorum
+	metaTopic string
 	table     *partition.Table
 	stores    []*commitlog.Store
 	groups    *coordinator.Groups
 
+	// handlers has every API that is served; it never changes.
+	handlers    map[int16]handler
 	sessions    *sessionCache
 	producerIDs producerIDs
 	produces    producePool
@@ -68,7 +83,7 @@ var _ edge.Handler = (*Broker)(nil)
 func New(o Options) *Broker {
 	b := &Broker{
 		nodeID: o.NodeID, clusterID: o.ClusterID, world: o.World, logger: o.Logger, config: o.Config,
-		quorum: o.Quorum, table: o.Table, stores: o.Stores, groups: o.Groups,
+		quorum: o.Quorum, metaTopic: o.MetadataTopic, table: o.Table, handlers: table(), stores: o.Stores, groups: o.Groups,
 	}
 	b.sessions = newSessionCache(o.World, int(o.Config().GetLong("max.incremental.fetch.session.cache.slots")))
 	return b
@@ -77,7 +92,7 @@ func New(o Options) *Broker {
 // Serve answers one request.
 func (b *Broker) Serve(q *edge.Request) {
 	key, version := q.Key, q.Version
-	h, ok := handlers[key]
+	h, ok := b.handlers[key]
 	if !ok {
 		q.Hangup(fmt.Errorf("api key %d is not served here", key))
 		return

@@ -7,7 +7,6 @@ import (
 	"github.com/moldau/moldau/internal/disk/commitlog"
 	"github.com/moldau/moldau/internal/format/wire"
 	"github.com/moldau/moldau/internal/network/edge"
-	"github.com/moldau/moldau/internal/node/quorum"
 )
 
 // serveDescribeLogDirs tells what lies in each data directory (KIP-113, KIP-827).
@@ -28,13 +27,13 @@ func serveDescribeLogDirs(b *Broker, _ *edge.Request, m *wire.DescribeLogDirsReq
 		}
 	}
 	for _, s := range b.stores {
-		out.Results = append(out.Results, describeDir(s, asked))
+		out.Results = append(out.Results, b.describeDir(s, asked))
 	}
 	return out
 }
 
 // describeDir describes one directory: the asked partitions, or all.
-func describeDir(s *commitlog.Store, asked map[string]map[int32]bool) wire.DescribeLogDirsResponseDescribeLogDirsResult {
+func (b *Broker) describeDir(s *commitlog.Store, asked map[string]map[int32]bool) wire.DescribeLogDirsResponseDescribeLogDirsResult {
 	r := wire.DescribeLogDirsResponseDescribeLogDirsResult{}
 	r.SetDefaults()
 	r.LogDir = s.Dir()
@@ -48,7 +47,7 @@ func describeDir(s *commitlog.Store, asked map[string]map[int32]bool) wire.Descr
 	topics := make(map[string]*wire.DescribeLogDirsResponseDescribeLogDirsTopic)
 	for _, l := range s.Logs() {
 		name, index := l.Topic(), l.Partition()
-		if name == quorum.Topic || asked != nil && !asked[name][index] {
+		if name == b.metaTopic || asked != nil && !asked[name][index] {
 			continue
 		}
 		t := topics[name]

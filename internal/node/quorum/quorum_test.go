@@ -2,7 +2,7 @@ package quorum
 
 import (
 	"fmt"
-	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -137,8 +137,75 @@ func TestFirstStartMakesACluster(t *testing.T) {
 	if last := p.images[len(p.images)-1]; last != p.q.Image() {
 		t.Error("subscribers were not told the last image")
 	}
-	for _, f := range []string{"meta.properties", "bootstrap.checkpoint", "__cluster_metadata-0/quorum-state"} {
-		b, err := vfs.ReadFile(sim, filepath.Join("data", f), 1<<20)
-		t.Logf("%s: %q %v", f, b, err)
+}
+
+// stop ends a process cleanly.
+func (p *process) stop() {
+	p.t.Helper()
+	result := fmt.Errorf("Close did not end")
+	p.q.Close(func(err error) { result = err })
+	p.world.Run()
+	if result != nil {
+		p.t.Fatal(result)
+	}
+	epoch := p.q.BrokerEpoch()
+	if err := p.store.CloseClean(epoch); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+// describe is everything in an image but the offset.
+func describe(i *metadata.Image) string {
+	var s strings.Builder
+	for rec := range i.Records() {
+		fmt.Fprintf(&s, "%x\n", metadata.AppendRecord(nil, rec, i.MetadataVersion()))
+	}
+	return s.String()
+}
+
+func TestRestartKeepsEverything(t *testing.T) {
+	for _, how := range []string{"clean stop", "kill -9", "power cut"} {
+		t.Run(how, func(t *testing.T) {
+			w := clock.NewHand(1)
+			sim := vfs.NewSim(vfs.SimConfig{Seed: 1})
+			c := brokerConfig(t)
+			p, err := start(t, sim.Mount(), w, c)
+			if err != nil {
+				t.Fatal(err)
+			}
+			p.ask(create("a", 3))
+			p.ask(create("b", 1))
+			p.ask(&wire.DeleteTopicsRequest{TopicNames: []string{"b"}})
+			epoch := p.q.BrokerEpoch()
+			before := p.q.Image()
+			switch how {
+			case "clean stop":
+				p.stop()
+			case "kill -9":
+				w.Kill()
+				sim.Crash()
+			case "power cut":
+				w.Kill()
+				sim.PowerCut(vfs.Lose)
+			}
+			w = clock.NewHand(2)
+			p, err = start(t, sim.Mount(), w, c)
+			if err != nil {
+				t.Fatal(err)
+			}
+			now := p.q.Image()
+			if p.q.Epoch() != 2 || p.q.BrokerEpoch() <= epoch {
+				t.Errorf("epoch %d, broker epoch %d", p.q.Epoch(), p.q.BrokerEpoch())
+			}
+			a, _ := before.Topic("a")
+			b, ok := now.Topic("a")
+			if !ok || b.ID != a.ID || len(b.Partitions) != 3 || now.TopicCount() != 1 {
+				t.Fatalf("topic a was %+v, is %+v", a, b)
+			}
+			if b.Partitions[0].Leader != 1 || !now.Broker(1).Active() {
+				t.Errorf("partition %+v", b.Partitions[0])
+			}
+			p.ask(create("c", 1))
+		})
 	}
 }
