@@ -32,8 +32,9 @@ type Conn struct {
 	pools    *pools
 	server   *Server               // nil for a connection without a socket
 	socket   net.Conn              // nil for a connection without a socket
+	direct   *DirectConn           // nil for a connection with a socket
 	raw      syscall.RawConn       // nil when the socket is not plain TCP
-	readable func(fd uintptr) bool // c.readSome, bound once
+	readable func(fd uintptr) bool // in.readSome, bound once
 
 	in reader // belongs to the connection's goroutine
 
@@ -142,7 +143,7 @@ var errDrained = errors.New("the server stops")
 // run is the connection's goroutine.
 func (c *Conn) run() {
 	for {
-		if err := c.parse(); err != nil {
+		if err := c.in.parse(); err != nil {
 			c.kill(err)
 			break
 		}
@@ -152,7 +153,7 @@ func (c *Conn) run() {
 		if c.in.whole || c.in.granted {
 			continue
 		}
-		err := c.fill()
+		err := c.in.fill()
 		if !c.activate(err) {
 			break
 		}
@@ -319,9 +320,9 @@ func (c *Conn) answer(q *Request, as outcome) {
 		q.recycle()
 		return
 	}
-	if c.server == nil {
+	if c.direct != nil {
 		c.mu.Unlock()
-		c.pump()
+		c.direct.pump()
 		return
 	}
 	if c.active {
@@ -442,7 +443,7 @@ func (c *Conn) finish() {
 	for _, cancel := range cancels {
 		cancel()
 	}
-	c.in.close(c)
+	c.in.close()
 	c.socket.Close() //nolint:errcheck // the last word to a socket that is shut down
 	c.server.remove(c, cause)
 }

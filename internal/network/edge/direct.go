@@ -31,7 +31,8 @@ func NewDirect(h Handler, listener string) *DirectConn {
 	c := &Conn{listener: listener, handler: h, pools: new(pools)}
 	c.cond.L = &c.mu
 	c.identity.principal = Anonymous
-	return &DirectConn{conn: c}
+	c.direct = &DirectConn{conn: c}
+	return c.direct
 }
 
 // Conn is the connection as the handler sees it.
@@ -70,16 +71,13 @@ func (d *DirectConn) Send(frame []byte, done func(response []byte, err error)) {
 	}
 	c.pending++
 	c.mu.Unlock()
-	c.pump()
+	d.pump()
 }
-
-// Close ends the connection: requests with the handler are cancelled, and
-// their callbacks are given the cause.
-func (d *DirectConn) Close(cause error) { d.conn.disconnect(cause) }
 
 // pump delivers what is answered and serves what may be served. Calls from
 // within itself return at once: the outer one goes on.
-func (c *Conn) pump() {
+func (d *DirectConn) pump() {
+	c := d.conn
 	c.mu.Lock()
 	if c.active {
 		c.mu.Unlock()
@@ -90,7 +88,7 @@ func (c *Conn) pump() {
 		q := c.next
 		switch {
 		case c.ready():
-			c.deliver()
+			d.deliver()
 		case q != nil && c.mayServe(q):
 			c.next = q.next
 			c.markServed(q)
@@ -107,7 +105,8 @@ func (c *Conn) pump() {
 }
 
 // deliver gives the oldest answer to its caller. mu is held, but not meanwhile.
-func (c *Conn) deliver() {
+func (d *DirectConn) deliver() {
+	c := d.conn
 	q := c.head
 	if c.head = q.next; c.head == nil {
 		c.tail = nil
@@ -118,16 +117,16 @@ func (c *Conn) deliver() {
 	case replied, repliedBye:
 		b, err := q.reply.flatten()
 		if err != nil {
-			c.disconnect(err)
+			d.Close(err)
 		} else if q.outcome == repliedBye {
-			c.disconnect(q.reason)
+			d.Close(q.reason)
 		}
 		q.direct(b, err)
 	case repliedNought:
 		q.direct(nil, ErrNoAnswer)
 	default:
 		err := fmt.Errorf("the handler closed the connection: %w", q.reason)
-		c.disconnect(err)
+		d.Close(err)
 		q.direct(nil, err)
 	}
 	q.next = nil
@@ -156,8 +155,10 @@ func (r *Response) flatten() ([]byte, error) {
 	return append(out, r.Buf[pos:]...)[4:], nil
 }
 
-// disconnect ends a connection without a socket.
-func (c *Conn) disconnect(cause error) {
+// Close ends the connection: requests with the handler are cancelled, and
+// their callbacks are given the cause.
+func (d *DirectConn) Close(cause error) {
+	c := d.conn
 	if cause == nil {
 		cause = net.ErrClosed
 	}

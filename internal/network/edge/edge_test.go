@@ -21,9 +21,6 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// raced: the race detector is on.
-var raced bool
-
 // serve is a Handler in one function.
 type serve func(q *edge.Request)
 

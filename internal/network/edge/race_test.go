@@ -2,4 +2,5 @@
 
 package edge_test
 
-func init() { raced = true }
+// raced: the race detector is on.
+const raced = true

@@ -32,6 +32,7 @@ const (
 // costs nothing. A peer that has delivered large frames gets the next one's
 // buffer at once.
 type reader struct {
+	conn    *Conn
 	buf     *Buffer
 	at, end int   // the unread bytes of buf
 	stage   int8  // class of the next buffer, when small frames are expected
@@ -47,13 +48,13 @@ type reader struct {
 
 // parse takes all whole frames out of the buffer and hands them on, then makes
 // room for what comes next.
-func (c *Conn) parse() error {
-	in := &c.in
+func (in *reader) parse() error {
+	c := in.conn
 	in.whole = false
 	for {
 		have := in.end - in.at
 		if have < 4 {
-			c.makeRoom(0, have)
+			in.makeRoom(0, have)
 			return nil
 		}
 		frame := in.buf.data[in.at:in.end]
@@ -68,33 +69,34 @@ func (c *Conn) parse() error {
 					return refuseHeader(why, key, version)
 				}
 			}
-			c.makeRoom(total, have)
+			in.makeRoom(total, have)
 			return nil
 		}
-		if c.stuffed() {
+		if in.stuffed() {
 			in.whole = true
 			return nil
 		}
-		if err := c.take(frame[4:total:total], total); err != nil {
+		if err := in.take(frame[4:total:total], total); err != nil {
 			return err
 		}
 	}
 }
 
 // stuffed is full with the lock taken.
-func (c *Conn) stuffed() bool {
+func (in *reader) stuffed() bool {
+	c := in.conn
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.full()
 }
 
 // take makes a request of a whole frame and queues it.
-func (c *Conn) take(frame []byte, total int) error {
+func (in *reader) take(frame []byte, total int) error {
+	c := in.conn
 	h, why := parseHeader(frame)
 	if why != none {
 		return refuseHeader(why, h.key, h.version)
 	}
-	in := &c.in
 	q := c.newRequest(h, frame)
 	q.frame = in.buf.hold()
 	c.server.budget.finish(c)
@@ -138,8 +140,8 @@ func (in *reader) drop() {
 
 // makeRoom sees to it that there is space behind the have unread bytes for more
 // of a frame of total bytes (0: not known yet), or asks the budget for it.
-func (c *Conn) makeRoom(total, have int) {
-	in := &c.in
+func (in *reader) makeRoom(total, have int) {
+	c := in.conn
 	if in.buf == nil {
 		return
 	}
@@ -149,7 +151,7 @@ func (c *Conn) makeRoom(total, have int) {
 	}
 	capacity := len(in.buf.data)
 	if in.at+total <= capacity && in.end < capacity {
-		c.chargeGuess(capacity)
+		in.chargeGuess(capacity)
 		return
 	}
 	if in.end < capacity && total > in.trust {
@@ -160,12 +162,12 @@ func (c *Conn) makeRoom(total, have int) {
 		need = min(need, max(growth*have, classBytes[in.stage]))
 	}
 	if need = capacityFor(need); need > largeFrame {
-		if need = c.afford(need, capacityFor(total)); need == 0 {
+		if need = in.afford(need, capacityFor(total)); need == 0 {
 			return
 		}
 	}
 	in.move(c.pools.buffer(need))
-	c.unhold()
+	in.unhold()
 	if need > largeFrame {
 		c.held.Store(int64(need))
 	}
@@ -173,7 +175,8 @@ func (c *Conn) makeRoom(total, have int) {
 
 // chargeGuess charges the large buffer that a frame was expected to need, now
 // that its beginning is there.
-func (c *Conn) chargeGuess(capacity int) {
+func (in *reader) chargeGuess(capacity int) {
+	c := in.conn
 	if capacity > largeFrame && c.held.Load() == 0 {
 		c.held.Store(int64(capacity))
 		c.server.budget.take(capacity)
@@ -182,8 +185,8 @@ func (c *Conn) chargeGuess(capacity int) {
 
 // afford returns how many bytes the budget has given: n, or whole, or none. In
 // that case it has been asked, and settle waits for it.
-func (c *Conn) afford(n, whole int) int {
-	in := &c.in
+func (in *reader) afford(n, whole int) int {
+	c := in.conn
 	if in.granted {
 		in.granted, in.want = false, 0
 		return c.wanted
@@ -197,7 +200,7 @@ func (c *Conn) afford(n, whole int) int {
 }
 
 // unhold gives back what was charged for an unfinished frame.
-func (c *Conn) unhold() { c.server.budget.give(int(c.held.Swap(0))) }
+func (in *reader) unhold() { in.conn.server.budget.give(int(in.conn.held.Swap(0))) }
 
 // move takes the unread bytes over into another buffer.
 func (in *reader) move(to *Buffer) {
@@ -208,8 +211,8 @@ func (in *reader) move(to *Buffer) {
 
 // space is where the next bytes go. A large frame is read up to its end, or to
 // where it will end if it is as long as the one before.
-func (c *Conn) space() []byte {
-	in := &c.in
+func (in *reader) space() []byte {
+	c := in.conn
 	if in.buf == nil {
 		if in.last > largeFrame && in.last <= maxTrust && c.server.budget.roomy() {
 			in.buf = c.pools.buffer(in.last)
@@ -230,8 +233,8 @@ func (c *Conn) space() []byte {
 }
 
 // took notes n bytes read into space of the given length.
-func (c *Conn) took(n, space int) {
-	in := &c.in
+func (in *reader) took(n, space int) {
+	c := in.conn
 	in.end += n
 	c.server.counts.bytesIn.Add(uint64(n))
 	if in.life += n; in.life >= lifeBytes {
@@ -248,8 +251,8 @@ func (c *Conn) took(n, space int) {
 }
 
 // rest gives memory back before the goroutine waits for the peer.
-func (c *Conn) rest() {
-	in := &c.in
+func (in *reader) rest() {
+	c := in.conn
 	if in.buf == nil {
 		return
 	}
@@ -259,17 +262,18 @@ func (c *Conn) rest() {
 		in.drop()
 	case have <= parkBytes && len(in.buf.data) > classBytes[classTiny]:
 		in.move(c.pools.buffer(classBytes[classTiny]))
-		c.unhold()
+		in.unhold()
 	}
 }
 
 // close gives back what an ended connection holds.
-func (in *reader) close(c *Conn) {
+func (in *reader) close() {
+	c := in.conn
 	b := &c.server.budget
 	if in.want > 0 && !b.leave(c) {
 		b.give(c.wanted) // it was granted in the meantime
 	}
-	c.unhold()
+	in.unhold()
 	b.finish(c)
 	in.want = 0
 	in.drop()
@@ -277,22 +281,23 @@ func (in *reader) close(c *Conn) {
 
 // fill reads once: it waits until the peer has sent something, or hung up, or
 // the read is kicked.
-func (c *Conn) fill() error {
+func (in *reader) fill() error {
+	c := in.conn
 	if c.raw != nil {
-		c.in.err = nil
+		in.err = nil
 		if err := c.raw.Read(c.readable); err != nil {
 			return err
 		}
-		return c.in.err
+		return in.err
 	}
 	// A stream of which readiness cannot be asked keeps a tiny buffer.
-	if c.in.buf == nil {
-		c.in.buf = c.pools.buffer(classBytes[classTiny])
+	if in.buf == nil {
+		in.buf = c.pools.buffer(classBytes[classTiny])
 	}
-	space := c.space()
+	space := in.space()
 	n, err := c.socket.Read(space)
 	if n > 0 {
-		c.took(n, len(space))
+		in.took(n, len(space))
 		return nil
 	}
 	return err

@@ -201,7 +201,7 @@ func (q *Request) send(as outcome) {
 		return
 	}
 	binary.BigEndian.PutUint32(q.reply.Buf, uint32(n))
-	q.conn.learnReply(q.Key, len(q.reply.Buf))
+	q.conn.pools.learnReply(q.Key, len(q.reply.Buf))
 	q.conn.answer(q, as)
 }
 
@@ -258,8 +258,8 @@ func hintIndex(key int16) int {
 
 // learnReply remembers the size of an answer: the next larger one at once,
 // smaller ones slowly.
-func (c *Conn) learnReply(key int16, n int) {
-	h := &c.pools.replyHint[hintIndex(key)]
+func (p *pools) learnReply(key int16, n int) {
+	h := &p.replyHint[hintIndex(key)]
 	old := int(h.Load())
 	if n = min(max(n, old-old/16), maxHintBytes); n != old {
 		h.Store(int32(n))

@@ -188,7 +188,8 @@ func (s *Server) ServeConn(name string, socket net.Conn) {
 func (s *Server) connect(name string, socket net.Conn) *Conn {
 	c := &Conn{listener: name, handler: s.options.Handler, pools: &s.pools, server: s, socket: socket, active: true}
 	c.raw = rawOf(socket)
-	c.readable = c.readSome
+	c.in.conn = c
+	c.readable = c.in.readSome
 	c.cond.L = &c.mu
 	c.in.stage = classStage
 	c.identity.principal = Anonymous

@@ -25,22 +25,22 @@ func rawOf(socket net.Conn) syscall.RawConn {
 
 // readSome is one attempt to read, made when the socket may be readable. It
 // returns false to wait for that.
-func (c *Conn) readSome(fd uintptr) bool {
-	space := c.space()
+func (in *reader) readSome(fd uintptr) bool {
+	space := in.space()
 	for {
 		n, err := unix.Read(int(fd), space)
 		switch {
 		case err == unix.EINTR:
 			continue
 		case err == unix.EAGAIN:
-			c.rest()
+			in.rest()
 			return false
 		case err != nil:
-			c.in.err = err
+			in.err = err
 		case n == 0:
-			c.in.err = io.EOF
+			in.err = io.EOF
 		default:
-			c.took(n, len(space))
+			in.took(n, len(space))
 		}
 		return true
 	}

@@ -10,7 +10,7 @@ import (
 // rawOf: elsewhere than on Linux every connection is an ordinary stream.
 func rawOf(net.Conn) syscall.RawConn { return nil }
 
-func (c *Conn) readSome(uintptr) bool { return true }
+func (in *reader) readSome(uintptr) bool { return true }
 
 // plain is empty: see socket_linux.go.
 type plain struct{}
