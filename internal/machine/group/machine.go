@@ -135,9 +135,6 @@ func New(config Config) *Machine {
 	return m
 }
 
-// SetConfig changes the configuration for all decisions to come.
-func (m *Machine) SetConfig(config Config) { m.config = config }
-
 // Groups is the number of groups.
 func (m *Machine) Groups() int { return len(m.groups) }
 

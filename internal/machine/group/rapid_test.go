@@ -19,7 +19,7 @@ func TestLiveEqualsReplay(t *testing.T) {
 		d.config.InitialRebalanceDelayMs = int32(rapid.SampledFrom([]int{0, 3000}).Draw(t, "delay"))
 		d.config.MaxSize = int32(rapid.SampledFrom([]int{2, 1000}).Draw(t, "max size"))
 		d.config.OffsetsRetentionMs = 2_000_000
-		d.machine.SetConfig(d.config)
+		d.machine.config = d.config
 		d.hold = true
 		chaos := rapid.Uint64().Draw(t, "seed")
 		rng := rand.New(rand.NewPCG(chaos, 1))

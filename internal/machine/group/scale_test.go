@@ -73,7 +73,7 @@ func TestHeartbeatAllocatesNothing(t *testing.T) {
 func TestThousandMembers(t *testing.T) {
 	d := newDriver()
 	d.config.InitialRebalanceDelayMs = 3_000
-	d.machine.SetConfig(d.config)
+	d.machine.config = d.config
 	for range 1_000 {
 		d.joinLine(args{"g": "g", "v": "3"})
 	}

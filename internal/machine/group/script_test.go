@@ -101,7 +101,7 @@ func (d *driver) setConfig(a args) {
 	d.config.InitialRebalanceDelayMs = int32(a.int("delay", int64(d.config.InitialRebalanceDelayMs)))
 	d.config.OffsetMetadataMaxBytes = int32(a.int("metadata", int64(d.config.OffsetMetadataMaxBytes)))
 	d.config.OffsetsRetentionMs = a.int("retention", d.config.OffsetsRetentionMs)
-	d.machine.SetConfig(d.config)
+	d.machine.config = d.config
 }
 
 // settleLine ends writes that are held: one, or all; with an error if code is given.

@@ -258,3 +258,24 @@ func (l *lockedLog) End() int64 {
 	defer l.mu.Unlock()
 	return l.log.end
 }
+
+func BenchmarkHeartbeat(b *testing.B) {
+	r := newRig(&testing.T{}, 50).elect(1)
+	id := r.stable("g")
+	req := &wire.HeartbeatRequest{GroupID: "g", MemberID: id, GenerationID: 1}
+	done := func(*wire.HeartbeatResponse) {}
+	b.ReportAllocs()
+	for b.Loop() {
+		r.groups.Heartbeat(req, Client{}, 4, done)
+	}
+}
+
+func BenchmarkOffsetCommit(b *testing.B) {
+	r := newRig(&testing.T{}, 50).elect(1)
+	req := commitRequest("g", 1)
+	done := func(*wire.OffsetCommitResponse) {}
+	b.ReportAllocs()
+	for b.Loop() {
+		r.groups.OffsetCommit(req, Client{}, 9, done)
+	}
+}
