@@ -249,7 +249,7 @@ func (r *run) restart(h *history, got []readRecord) {
 }
 
 // readAll fetches a partition from its first offset to its high watermark.
-func (r *run) readAll(p place) ([]readRecord, error) {
+func (r *Rig) readAll(p place) ([]readRecord, error) {
 	var out []readRecord
 	for offset := int64(0); ; {
 		req := &wire.FetchRequest{}
