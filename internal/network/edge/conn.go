@@ -185,8 +185,11 @@ func (c *Conn) enqueue(q *Request) {
 }
 
 // mayServe is the rule that keeps effects in order, as Kafka does by muting the
-// channel: a request is handed over when all before it are answered. Produce
-// requests may follow Produce requests: their order is that of Serve.
+// channel: a request is handed over when all before it are answered.
+//
+// Differs from Kafka: a Produce is handed over while earlier Produce requests
+// wait for their disk, so that one connection fills a group commit. Their order
+// is that of Serve.
 func (c *Conn) mayServe(q *Request) bool {
 	return c.inHand == 0 || q.Key == wire.KeyProduce && c.inHandOther == 0
 }
