@@ -3,6 +3,7 @@ package coordinator
 import (
 	"context"
 	"log/slog"
+	"strings"
 	"sync/atomic"
 	"unicode/utf16"
 
@@ -127,7 +128,7 @@ func (c *Groups) JoinGroup(req *wire.JoinGroupRequest, client Client, version in
 		done(r)
 	}
 	refused := func(code wire.Code) {
-		answer(&wire.JoinGroupResponse{ErrorCode: code, GenerationID: -1, MemberID: string([]byte(req.MemberID))})
+		answer(&wire.JoinGroupResponse{ErrorCode: code, GenerationID: -1, MemberID: strings.Clone(req.MemberID)})
 	}
 	if req.GroupID == "" {
 		refused(wire.InvalidGroupID)

@@ -240,6 +240,26 @@ func TestSlowCommitTimesOut(t *testing.T) {
 	}
 }
 
+func TestLogThatHangsIsBounded(t *testing.T) {
+	r := newRig(t, 1).elect(1)
+	r.logs[0].auto = false
+	var answers []wire.Code
+	for range pendingLimit + 1 {
+		r.groups.OffsetCommit(commitRequest("g", 1), Client{}, 9, func(resp *wire.OffsetCommitResponse) {
+			answers = append(answers, resp.Topics[0].Partitions[0].ErrorCode)
+		})
+	}
+	if len(answers) != 1 || answers[0] != wire.CoordinatorNotAvailable {
+		t.Fatal(answers)
+	}
+	for len(r.logs[0].waiting) > 0 {
+		r.logs[0].settle(nil)
+	}
+	if len(answers) != pendingLimit+1 || answers[pendingLimit] != wire.None {
+		t.Fatalf("%d answers", len(answers))
+	}
+}
+
 func TestResignationAnswersEverybody(t *testing.T) {
 	r := newRig(t, 1).elect(1)
 	r.stable("parked")

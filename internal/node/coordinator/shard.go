@@ -95,6 +95,10 @@ type outgoing struct {
 	of    *pending
 }
 
+// pendingLimit bounds what may wait for one partition's log. When the log is so far behind, who asks is told to come
+// again, so that a disk that hangs does not fill the memory.
+const pendingLimit = 65_536
+
 // options are what all shards of a coordinator have in common.
 type options struct {
 	world    clock.World
@@ -184,6 +188,9 @@ func (s *shard[M]) after(then func(m M, t *turn, code wire.Code), refused func(w
 func (s *shard[M]) refusal() wire.Code {
 	switch s.status {
 	case active:
+		if len(s.pendings) >= pendingLimit {
+			return wire.CoordinatorNotAvailable
+		}
 		return wire.None
 	case loading:
 		return wire.CoordinatorLoadInProgress

@@ -98,9 +98,6 @@ func (p *Partition) close() {
 	}
 }
 
-// maxReplayRead bounds one read of a coordinator's replay.
-const maxReplayRead = 1 << 20
-
 // CoordinatorLog is the partition as a coordinator's log (node/coordinator.Log).
 type CoordinatorLog struct{ *Partition }
 
@@ -126,7 +123,7 @@ func (c CoordinatorLog) End() int64 { return c.Log.End() }
 
 // Read gives whole batches from an offset on, in memory that may be buf; next is where to go on.
 func (c CoordinatorLog) Read(from int64, buf []byte) (batches []byte, next int64, err error) {
-	view, err := c.Log.Read(from, c.HighWatermark(), maxReplayRead, true)
+	view, err := c.Log.Read(from, c.HighWatermark(), cap(buf), true)
 	if err != nil {
 		return nil, from, err
 	}
@@ -139,6 +136,9 @@ func (c CoordinatorLog) Read(from int64, buf []byte) (batches []byte, next int64
 	next = from
 	for end < len(all) {
 		info, err := record.PeekHeader(all[end:])
+		if end == 0 && err != nil {
+			return nil, from, fmt.Errorf("reading the batch at offset %d: %w", from, err)
+		}
 		if err != nil || end+info.Size > len(all) {
 			break // cut by the size limit: the next read begins with it
 		}
