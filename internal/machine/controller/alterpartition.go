@@ -7,8 +7,11 @@ import (
 	"github.com/moldau/moldau/internal/machine/metadata"
 )
 
+// partitions decides on the state of existing partitions.
+type partitions struct{ *decider }
+
 // alterPartition is a leader's wish to change the ISR or the recovery state of its partitions (KIP-497).
-func (d *decider) alterPartition(r *wire.AlterPartitionRequest) Decision {
+func (d partitions) alterPartition(r *wire.AlterPartitionRequest) Decision {
 	reply := &wire.AlterPartitionResponse{Topics: []wire.AlterPartitionResponseTopicData{}}
 	if reply.ErrorCode = d.brokerFault(r.BrokerID, r.BrokerEpoch); reply.ErrorCode != wire.None {
 		return Decision{Reply: reply}
@@ -32,7 +35,7 @@ func (d *decider) alterPartition(r *wire.AlterPartitionRequest) Decision {
 	return d.done(reply, false)
 }
 
-func (d *decider) alterISR(
+func (d partitions) alterISR(
 	broker int32, t *metadata.Topic, in *wire.AlterPartitionRequestPartitionData, out *wire.AlterPartitionResponsePartitionData,
 ) {
 	members := in.NewISRWithEpochs
@@ -73,7 +76,7 @@ func (d *decider) alterISR(
 	out.LeaderID, out.ISR, out.LeaderRecoveryState = p.Leader, isr, c.recovery
 }
 
-func (d *decider) checkISR(broker int32, t *metadata.Topic, in *wire.AlterPartitionRequestPartitionData, isr []int32) wire.Code {
+func (d partitions) checkISR(broker int32, t *metadata.Topic, in *wire.AlterPartitionRequestPartitionData, isr []int32) wire.Code {
 	if in.PartitionIndex < 0 || int(in.PartitionIndex) >= len(t.Partitions) {
 		return wire.UnknownTopicOrPartition
 	}

@@ -24,10 +24,13 @@ func (d *decider) brokerFault(id int32, epoch int64) wire.Code {
 	}
 }
 
+// brokers decides on the nodes of the cluster.
+type brokers struct{ *decider }
+
 // registerBroker takes a broker into the cluster. A new incarnation gets a new
 // epoch, the offset of its record, and stays fenced until it asks otherwise;
 // the same incarnation may change what it registered.
-func (d *decider) registerBroker(r *wire.BrokerRegistrationRequest) Decision {
+func (d brokers) registerBroker(r *wire.BrokerRegistrationRequest) Decision {
 	reply := &wire.BrokerRegistrationResponse{BrokerEpoch: -1}
 	if reply.ErrorCode = d.checkRegistration(r); reply.ErrorCode != wire.None {
 		return Decision{Reply: reply}
@@ -62,7 +65,7 @@ func (d *decider) registerBroker(r *wire.BrokerRegistrationRequest) Decision {
 	return decision
 }
 
-func (d *decider) checkRegistration(r *wire.BrokerRegistrationRequest) wire.Code {
+func (d brokers) checkRegistration(r *wire.BrokerRegistrationRequest) wire.Code {
 	if r.ClusterID != d.ClusterID {
 		return wire.InconsistentClusterID
 	}
@@ -72,7 +75,7 @@ func (d *decider) checkRegistration(r *wire.BrokerRegistrationRequest) wire.Code
 	if d.image.MetadataVersion() >= metadata.DirectoriesVersion && !d.directoriesFree(r) {
 		return wire.InvalidRegistration
 	}
-	for name, level := range d.image.Features() {
+	for name, level := range d.image.Features() { //unordered: one unsupported level decides, whichever it is
 		i := slices.IndexFunc(r.Features, func(f wire.BrokerRegistrationRequestFeature) bool { return f.Name == name })
 		if i < 0 || level < r.Features[i].MinSupportedVersion || level > r.Features[i].MaxSupportedVersion {
 			return wire.UnsupportedVersion
@@ -83,7 +86,7 @@ func (d *decider) checkRegistration(r *wire.BrokerRegistrationRequest) wire.Code
 
 // directoriesFree tells whether the log directories are named once, properly,
 // and by no other broker.
-func (d *decider) directoriesFree(r *wire.BrokerRegistrationRequest) bool {
+func (d brokers) directoriesFree(r *wire.BrokerRegistrationRequest) bool {
 	if len(r.LogDirs) == 0 {
 		return false
 	}
@@ -101,7 +104,7 @@ func (d *decider) directoriesFree(r *wire.BrokerRegistrationRequest) bool {
 }
 
 // heartbeat moves a broker between fenced, unfenced, controlled shutdown and gone, as it wishes and may.
-func (d *decider) heartbeat(r *wire.BrokerHeartbeatRequest) Decision {
+func (d brokers) heartbeat(r *wire.BrokerHeartbeatRequest) Decision {
 	reply := &wire.BrokerHeartbeatResponse{IsFenced: true}
 	if reply.ErrorCode = d.brokerFault(r.BrokerID, r.BrokerEpoch); reply.ErrorCode != wire.None {
 		return Decision{Reply: reply}
@@ -129,7 +132,7 @@ func (d *decider) heartbeat(r *wire.BrokerHeartbeatRequest) Decision {
 }
 
 // fence takes a broker out of service.
-func (d *decider) fence(b *metadata.Broker) {
+func (d brokers) fence(b *metadata.Broker) {
 	d.add(&wire.BrokerRegistrationChangeRecord{BrokerID: b.BrokerID, BrokerEpoch: b.BrokerEpoch, Fenced: 1})
 	d.leave(b.BrokerID, false)
 }
@@ -139,7 +142,7 @@ func (d *decider) fence(b *metadata.Broker) {
 // Differs from Kafka: a broker that holds the only copy of a partition keeps
 // leading it, because nobody else could; Kafka makes such partitions leaderless
 // and gives them back when the broker returns, two records for each of them.
-func (d *decider) shutDown(b *metadata.Broker, reply *wire.BrokerHeartbeatResponse) {
+func (d brokers) shutDown(b *metadata.Broker, reply *wire.BrokerHeartbeatResponse) {
 	if !b.InControlledShutdown {
 		d.add(&wire.BrokerRegistrationChangeRecord{BrokerID: b.BrokerID, BrokerEpoch: b.BrokerEpoch, InControlledShutdown: 1})
 		before := len(d.records)
@@ -152,7 +155,7 @@ func (d *decider) shutDown(b *metadata.Broker, reply *wire.BrokerHeartbeatRespon
 	reply.IsFenced, reply.ShouldShutDown = true, true
 }
 
-func (d *decider) unregisterBroker(r *wire.UnregisterBrokerRequest) Decision {
+func (d brokers) unregisterBroker(r *wire.UnregisterBrokerRequest) Decision {
 	reply := &wire.UnregisterBrokerResponse{}
 	b := d.image.Broker(r.BrokerID)
 	if b == nil {
@@ -167,7 +170,7 @@ func (d *decider) unregisterBroker(r *wire.UnregisterBrokerRequest) Decision {
 	return decision
 }
 
-func (d *decider) registerController(r *wire.ControllerRegistrationRequest) Decision {
+func (d brokers) registerController(r *wire.ControllerRegistrationRequest) Decision {
 	reply := &wire.ControllerRegistrationResponse{}
 	if d.image.MetadataVersion() < metadata.ControllerVersion {
 		f := refuse(wire.UnsupportedVersion, "The current MetadataVersion is too old to support controller registrations.")
@@ -192,7 +195,7 @@ func (d *decider) registerController(r *wire.ControllerRegistrationRequest) Deci
 	return d.done(reply, false)
 }
 
-func (d *decider) allocateProducerIDs(r *wire.AllocateProducerIdsRequest) Decision {
+func (d brokers) allocateProducerIDs(r *wire.AllocateProducerIdsRequest) Decision {
 	reply := &wire.AllocateProducerIdsResponse{ProducerIDStart: -1}
 	if reply.ErrorCode = d.brokerFault(r.BrokerID, r.BrokerEpoch); reply.ErrorCode != wire.None {
 		return Decision{Reply: reply}

@@ -188,7 +188,7 @@ func (d *decider) join(broker int32) {
 	}
 }
 
-func (d *decider) electLeaders(r *wire.ElectLeadersRequest) Decision {
+func (d partitions) electLeaders(r *wire.ElectLeadersRequest) Decision {
 	reply := &wire.ElectLeadersResponse{ReplicaElectionResults: []wire.ElectLeadersResponseReplicaElectionResult{}}
 	if r.ElectionType != 0 && r.ElectionType != 1 {
 		reply.ErrorCode = wire.InvalidRequest
@@ -223,7 +223,7 @@ func (d *decider) electLeaders(r *wire.ElectLeadersRequest) Decision {
 	return decision
 }
 
-func (d *decider) electLeader(name string, index int32, unclean bool) *fault {
+func (d partitions) electLeader(name string, index int32, unclean bool) *fault {
 	t, ok := d.image.Topic(name)
 	if !ok {
 		return refuse(wire.UnknownTopicOrPartition, "No such topic as %s", name)

@@ -27,8 +27,11 @@ type alteration struct {
 	value *string
 }
 
+// settings decides on configurations.
+type settings struct{ *decider }
+
 // newTopicConfigs checks the settings of a topic that is being created.
-func (d *decider) newTopicConfigs(t *wire.CreateTopicsRequestCreatableTopic) ([]*wire.ConfigRecord, *fault) {
+func (d settings) newTopicConfigs(t *wire.CreateTopicsRequestCreatableTopic) ([]*wire.ConfigRecord, *fault) {
 	if len(t.Configs) == 0 {
 		return nil, nil
 	}
@@ -71,7 +74,7 @@ func (d *decider) brokerConfig() *config.BrokerConfig {
 	return b
 }
 
-func (d *decider) checkTopicConfigs(values map[string]string) *fault {
+func (d settings) checkTopicConfigs(values map[string]string) *fault {
 	if _, err := config.ResolveTopic(d.brokerConfig(), values); err != nil {
 		return refuse(wire.InvalidConfig, "%s", err)
 	}
@@ -79,7 +82,7 @@ func (d *decider) checkTopicConfigs(values map[string]string) *fault {
 }
 
 // effectiveConfigs lists what a new topic's settings come to, for the reply (KIP-525).
-func (d *decider) effectiveConfigs(own []*wire.ConfigRecord) []wire.CreateTopicsResponseCreatableTopicConfigs {
+func (d settings) effectiveConfigs(own []*wire.ConfigRecord) []wire.CreateTopicsResponseCreatableTopicConfigs {
 	overrides := make(map[string]string, len(own))
 	for _, r := range own {
 		overrides[r.Name] = *r.Value
@@ -104,7 +107,7 @@ type alterResource struct {
 	whole   bool // the changes replace all settings (AlterConfigs)
 }
 
-func (d *decider) incrementalAlterConfigs(r *wire.IncrementalAlterConfigsRequest) Decision {
+func (d settings) incrementalAlterConfigs(r *wire.IncrementalAlterConfigsRequest) Decision {
 	all := make([]alterResource, len(r.Resources))
 	for i := range r.Resources {
 		res := &r.Resources[i]
@@ -122,7 +125,7 @@ func (d *decider) incrementalAlterConfigs(r *wire.IncrementalAlterConfigsRequest
 	return d.done(reply, r.ValidateOnly)
 }
 
-func (d *decider) alterConfigs(r *wire.AlterConfigsRequest) Decision {
+func (d settings) alterConfigs(r *wire.AlterConfigsRequest) Decision {
 	all := make([]alterResource, len(r.Resources))
 	for i := range r.Resources {
 		res := &r.Resources[i]
@@ -141,7 +144,7 @@ func (d *decider) alterConfigs(r *wire.AlterConfigsRequest) Decision {
 }
 
 // alterAll decides each resource by itself and gives a fault, or nil, for each.
-func (d *decider) alterAll(all []alterResource) []*fault {
+func (d settings) alterAll(all []alterResource) []*fault {
 	seen := map[metadata.Resource]int{}
 	for i := range all {
 		seen[all[i].Resource]++
@@ -168,7 +171,7 @@ func (d *decider) alterAll(all []alterResource) []*fault {
 	return faults
 }
 
-func (d *decider) alterResource(r *alterResource) *fault {
+func (d settings) alterResource(r *alterResource) *fault {
 	if f := checkForm(r); f != nil {
 		return f
 	}
@@ -244,7 +247,7 @@ func scope(kind int8) config.Scope {
 }
 
 // operate gives a key's value after one operation, nil for none.
-func (d *decider) operate(kind int8, c alteration, before string, had bool) (*string, *fault) {
+func (d settings) operate(kind int8, c alteration, before string, had bool) (*string, *fault) {
 	switch c.op {
 	case opSet:
 		return c.value, nil
@@ -282,7 +285,7 @@ func (d *decider) operate(kind int8, c alteration, before string, had bool) (*st
 }
 
 // checkConfigs checks a resource's name and all the settings that it would have.
-func (d *decider) checkConfigs(r *alterResource, next map[string]string) *fault {
+func (d settings) checkConfigs(r *alterResource, next map[string]string) *fault {
 	switch r.Type {
 	case metadata.TopicResource:
 		if r.Name == "" {
@@ -334,7 +337,7 @@ func checkClientMetrics(values map[string]string) *fault {
 }
 
 // checkBrokerConfigs checks what would change for a broker, or for all of them.
-func (d *decider) checkBrokerConfigs(r *alterResource, next map[string]string) *fault {
+func (d settings) checkBrokerConfigs(r *alterResource, next map[string]string) *fault {
 	if r.Name != "" {
 		id, err := strconv.ParseInt(r.Name, 10, 32)
 		switch {
@@ -367,7 +370,7 @@ func (d *decider) checkBrokerConfigs(r *alterResource, next map[string]string) *
 
 // checkMinISR keeps the minimum that eligible leaders are counted against (KIP-966): there is one for the cluster,
 // brokers have none of their own.
-func (d *decider) checkMinISR(r *alterResource, next map[string]string) *fault {
+func (d settings) checkMinISR(r *alterResource, next map[string]string) *fault {
 	const key = "min.insync.replicas"
 	if d.image.Feature(metadata.FeatureELRVersion) == 0 {
 		return nil
@@ -383,7 +386,7 @@ func (d *decider) checkMinISR(r *alterResource, next map[string]string) *fault {
 	return nil
 }
 
-func (d *decider) checkRegistered(id int32) *fault {
+func (d settings) checkRegistered(id int32) *fault {
 	if d.image.Broker(id) == nil && d.image.Controller(id) == nil {
 		return refuse(wire.BrokerIDNotRegistered, "No node with id %d found.", id)
 	}

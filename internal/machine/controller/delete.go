@@ -22,7 +22,7 @@ func deletions(r *wire.DeleteTopicsRequest) []deletion {
 	return all
 }
 
-func (d *decider) deleteTopics(r *wire.DeleteTopicsRequest) Decision {
+func (d topics) deleteTopics(r *wire.DeleteTopicsRequest) Decision {
 	all := deletions(r)
 	reply := &wire.DeleteTopicsResponse{Responses: []wire.DeleteTopicsResponseDeletableTopicResult{}}
 	answer := func(w deletion, f *fault) {
@@ -46,7 +46,7 @@ func (d *decider) deleteTopics(r *wire.DeleteTopicsRequest) Decision {
 		}
 	}
 	// A topic named both ways is deleted neither way, and its id gets no answer of its own.
-	for name := range byName {
+	for name := range byName { //unordered: each name is looked at by itself
 		if t, ok := d.image.Topic(name); ok && byID[t.ID] != 0 {
 			byID[t.ID] = -1
 		}
@@ -77,7 +77,7 @@ func (d *decider) deleteTopics(r *wire.DeleteTopicsRequest) Decision {
 	return d.done(reply, false)
 }
 
-func (d *decider) deleteTopic(w deletion, byID map[wire.UUID]int, answer func(deletion, *fault)) {
+func (d topics) deleteTopic(w deletion, byID map[wire.UUID]int, answer func(deletion, *fault)) {
 	if w.name == nil {
 		t, ok := d.image.TopicByID(w.id)
 		if !ok {

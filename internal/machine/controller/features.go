@@ -14,8 +14,11 @@ const (
 	unsafeDowngrade int8 = 3
 )
 
+// features decides on finalized levels.
+type features struct{ *decider }
+
 // updateFeatures changes finalized levels: all of them or none.
-func (d *decider) updateFeatures(r *wire.UpdateFeaturesRequest) Decision {
+func (d features) updateFeatures(r *wire.UpdateFeaturesRequest) Decision {
 	reply := &wire.UpdateFeaturesResponse{Results: []wire.UpdateFeaturesResponseUpdatableFeatureResult{}}
 	for i := range r.FeatureUpdates {
 		u := &r.FeatureUpdates[i]
@@ -29,7 +32,7 @@ func (d *decider) updateFeatures(r *wire.UpdateFeaturesRequest) Decision {
 	return d.done(reply, r.ValidateOnly)
 }
 
-func (d *decider) updateFeature(u *wire.UpdateFeaturesRequestFeatureUpdateKey) *fault {
+func (d features) updateFeature(u *wire.UpdateFeaturesRequestFeatureUpdateKey) *fault {
 	kind := u.UpgradeType
 	if u.AllowDowngrade { // version 0 has only this flag
 		kind = safeDowngrade
@@ -71,7 +74,7 @@ func (d *decider) updateFeature(u *wire.UpdateFeaturesRequestFeatureUpdateKey) *
 
 // updateKRaftVersion answers for the one feature that is not in the image but in the log's control records: what
 // it is was decided when the node was formatted.
-func (d *decider) updateKRaftVersion(want int16, invalid func(string, ...any) *fault) *fault {
+func (d features) updateKRaftVersion(want int16, invalid func(string, ...any) *fault) *fault {
 	switch {
 	case want == d.KRaftVersion:
 		return nil
@@ -85,7 +88,7 @@ func (d *decider) updateKRaftVersion(want int16, invalid func(string, ...any) *f
 }
 
 // unsupported says which node does not support a level, "" when all do.
-func (d *decider) unsupported(name string, level int16) string {
+func (d features) unsupported(name string, level int16) string {
 	local, _ := metadata.SupportedFeature(name)
 	if reason := outside(fmt.Sprintf("Local controller %d", d.NodeID), level, local.Min, local.Max); reason != "" {
 		return reason
@@ -118,7 +121,7 @@ func outside(what string, level, low, high int16) string {
 }
 
 // checkVersion refuses a metadata.version that would lose records.
-func (d *decider) checkVersion(now, want int16, kind int8) *fault {
+func (d features) checkVersion(now, want int16, kind int8) *fault {
 	refused := func(reason string) *fault {
 		return refuse(wire.InvalidUpdateVersion, "Unsupported metadata.version downgrade from %d to %d. %s", now, want, reason)
 	}

@@ -64,38 +64,38 @@ func (m *Machine) Apply(records []wire.MetadataRecord, offset int64, epoch int32
 // Decide answers one request, which is one of wire's request messages. A kind that no controller
 // answers is an error.
 func (m *Machine) Decide(c *Context, request any) (Decision, error) {
-	d := decider{Context: c, image: m.Image()}
+	d := &decider{Context: c, image: m.Image()}
 	switch r := request.(type) {
 	case *wire.CreateTopicsRequest:
-		return d.createTopics(r), nil
+		return topics{d}.createTopics(r), nil
 	case *wire.DeleteTopicsRequest:
-		return d.deleteTopics(r), nil
+		return topics{d}.deleteTopics(r), nil
 	case *wire.CreatePartitionsRequest:
-		return d.createPartitions(r), nil
+		return topics{d}.createPartitions(r), nil
 	case *wire.IncrementalAlterConfigsRequest:
-		return d.incrementalAlterConfigs(r), nil
+		return settings{d}.incrementalAlterConfigs(r), nil
 	case *wire.AlterConfigsRequest:
-		return d.alterConfigs(r), nil
+		return settings{d}.alterConfigs(r), nil
 	case *wire.AllocateProducerIdsRequest:
-		return d.allocateProducerIDs(r), nil
+		return brokers{d}.allocateProducerIDs(r), nil
 	case *wire.AlterPartitionRequest:
-		return d.alterPartition(r), nil
+		return partitions{d}.alterPartition(r), nil
 	case *wire.ElectLeadersRequest:
-		return d.electLeaders(r), nil
+		return partitions{d}.electLeaders(r), nil
 	case *wire.AlterPartitionReassignmentsRequest:
-		return d.alterReassignments(r), nil
+		return partitions{d}.alterReassignments(r), nil
 	case *wire.ListPartitionReassignmentsRequest:
-		return d.listReassignments(r), nil
+		return partitions{d}.listReassignments(r), nil
 	case *wire.UpdateFeaturesRequest:
-		return d.updateFeatures(r), nil
+		return features{d}.updateFeatures(r), nil
 	case *wire.BrokerRegistrationRequest:
-		return d.registerBroker(r), nil
+		return brokers{d}.registerBroker(r), nil
 	case *wire.BrokerHeartbeatRequest:
-		return d.heartbeat(r), nil
+		return brokers{d}.heartbeat(r), nil
 	case *wire.UnregisterBrokerRequest:
-		return d.unregisterBroker(r), nil
+		return brokers{d}.unregisterBroker(r), nil
 	case *wire.ControllerRegistrationRequest:
-		return d.registerController(r), nil
+		return brokers{d}.registerController(r), nil
 	default:
 		return Decision{}, fmt.Errorf("the controller does not answer %T", request)
 	}

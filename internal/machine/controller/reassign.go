@@ -9,7 +9,7 @@ import (
 
 // alterReassignments answers for what one broker can do: an assignment that is what it was, or that names the
 // same replicas in another order, is done at once; one that would copy data is refused.
-func (d *decider) alterReassignments(r *wire.AlterPartitionReassignmentsRequest) Decision {
+func (d partitions) alterReassignments(r *wire.AlterPartitionReassignmentsRequest) Decision {
 	reply := &wire.AlterPartitionReassignmentsResponse{
 		AllowReplicationFactorChange: r.AllowReplicationFactorChange,
 		Responses:                    []wire.AlterPartitionReassignmentsResponseReassignableTopicResponse{},
@@ -30,7 +30,7 @@ func (d *decider) alterReassignments(r *wire.AlterPartitionReassignmentsRequest)
 	return d.done(reply, false)
 }
 
-func (d *decider) reassign(name string, in *wire.AlterPartitionReassignmentsRequestReassignablePartition, resize bool) *fault {
+func (d partitions) reassign(name string, in *wire.AlterPartitionReassignmentsRequestReassignablePartition, resize bool) *fault {
 	t, ok := d.image.Topic(name)
 	if !ok {
 		return refuse(wire.UnknownTopicOrPartition, "Unable to find a topic named %s.", name)
@@ -59,7 +59,7 @@ func (d *decider) reassign(name string, in *wire.AlterPartitionReassignmentsRequ
 }
 
 // reorder gives a partition the same replicas in another order of preference.
-func (d *decider) reorder(t *metadata.Topic, index int32, replicas []int32) {
+func (d partitions) reorder(t *metadata.Topic, index int32, replicas []int32) {
 	p := t.Partitions[index]
 	r := &wire.PartitionChangeRecord{}
 	r.SetDefaults()
@@ -72,7 +72,7 @@ func (d *decider) reorder(t *metadata.Topic, index int32, replicas []int32) {
 }
 
 // listReassignments tells what moves: the partitions that a reassignment left unfinished.
-func (d *decider) listReassignments(r *wire.ListPartitionReassignmentsRequest) Decision {
+func (d partitions) listReassignments(r *wire.ListPartitionReassignmentsRequest) Decision {
 	reply := &wire.ListPartitionReassignmentsResponse{Topics: []wire.ListPartitionReassignmentsResponseOngoingTopicReassignment{}}
 	list := func(t *metadata.Topic, wanted func(int32) bool) {
 		out := wire.ListPartitionReassignmentsResponseOngoingTopicReassignment{Name: t.Name}

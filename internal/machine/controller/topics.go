@@ -48,7 +48,10 @@ func repeated[T any](list []T, name func(*T) string) map[string]bool {
 	return twice
 }
 
-func (d *decider) createTopics(r *wire.CreateTopicsRequest) Decision {
+// topics decides on the life of topics.
+type topics struct{ *decider }
+
+func (d topics) createTopics(r *wire.CreateTopicsRequest) Decision {
 	twice := repeated(r.Topics, func(t *wire.CreateTopicsRequestCreatableTopic) string { return t.Name })
 	collisions := d.collisions(r.Topics)
 	reply := &wire.CreateTopicsResponse{Topics: make([]wire.CreateTopicsResponseCreatableTopicResult, 0, len(r.Topics))}
@@ -91,7 +94,7 @@ func failedTopic(name string) wire.CreateTopicsResponseCreatableTopicResult {
 }
 
 // tooManyPartitions tells whether a request asks for more partitions, over all its topics, than one batch may make.
-func (d *decider) tooManyPartitions(r *wire.CreateTopicsRequest) bool {
+func (d topics) tooManyPartitions(r *wire.CreateTopicsRequest) bool {
 	total := 0
 	for i := range r.Topics {
 		switch t := &r.Topics[i]; {
@@ -112,7 +115,7 @@ func tooManyRecords() *fault {
 
 // collisions finds, for each new name with a dot or an underscore, an existing
 // topic that metric names could not tell from it. Only names in the request are looked for.
-func (d *decider) collisions(topics []wire.CreateTopicsRequestCreatableTopic) map[string]string {
+func (d topics) collisions(topics []wire.CreateTopicsRequestCreatableTopic) map[string]string {
 	wanted := map[string]string{}
 	for i := range topics {
 		if name := topics[i].Name; strings.ContainsAny(name, "._") {
@@ -135,7 +138,7 @@ func (d *decider) collisions(topics []wire.CreateTopicsRequestCreatableTopic) ma
 }
 
 // createTopic checks one topic and adds its records.
-func (d *decider) createTopic(
+func (d topics) createTopic(
 	t *wire.CreateTopicsRequestCreatableTopic, collisions map[string]string, result *wire.CreateTopicsResponseCreatableTopicResult,
 ) *fault {
 	if reason := CheckTopicName(t.Name); reason != "" {
@@ -147,7 +150,7 @@ func (d *decider) createTopic(
 	if other := collisions[strings.ReplaceAll(t.Name, ".", "_")]; other != "" {
 		return refuse(wire.InvalidTopic, "Topic '%s' collides with existing topic: %s", t.Name, other)
 	}
-	configs, f := d.newTopicConfigs(t)
+	configs, f := settings{d.decider}.newTopicConfigs(t)
 	if f != nil {
 		return f
 	}
@@ -166,7 +169,7 @@ func (d *decider) createTopic(
 	result.TopicID = id
 	result.NumPartitions = int32(len(parts))
 	result.ReplicationFactor = int16(len(parts[0].replicas))
-	result.Configs = d.effectiveConfigs(configs)
+	result.Configs = settings{d.decider}.effectiveConfigs(configs)
 	return nil
 }
 
@@ -177,7 +180,7 @@ type placed struct {
 }
 
 // newPartitions places the partitions of a new topic, by hand or by the placer.
-func (d *decider) newPartitions(t *wire.CreateTopicsRequestCreatableTopic) ([]placed, *fault) {
+func (d topics) newPartitions(t *wire.CreateTopicsRequestCreatableTopic) ([]placed, *fault) {
 	if len(t.Assignments) > 0 {
 		return d.assignedPartitions(t)
 	}
@@ -201,7 +204,7 @@ func (d *decider) newPartitions(t *wire.CreateTopicsRequestCreatableTopic) ([]pl
 	return parts, nil
 }
 
-func (d *decider) assignedPartitions(t *wire.CreateTopicsRequestCreatableTopic) ([]placed, *fault) {
+func (d topics) assignedPartitions(t *wire.CreateTopicsRequestCreatableTopic) ([]placed, *fault) {
 	switch {
 	case t.ReplicationFactor != -1:
 		return nil, refuse(wire.InvalidRequest, "A manual partition assignment was specified, but replication factor was not set to -1.")
@@ -300,7 +303,7 @@ func (d *decider) directory(broker int32) wire.UUID {
 	return wire.UnassignedDirID
 }
 
-func (d *decider) createPartitions(r *wire.CreatePartitionsRequest) Decision {
+func (d topics) createPartitions(r *wire.CreatePartitionsRequest) Decision {
 	twice := repeated(r.Topics, func(t *wire.CreatePartitionsRequestCreatePartitionsTopic) string { return t.Name })
 	reply := &wire.CreatePartitionsResponse{Results: []wire.CreatePartitionsResponseCreatePartitionsTopicResult{}}
 	reported := map[string]bool{}
@@ -323,7 +326,7 @@ func (d *decider) createPartitions(r *wire.CreatePartitionsRequest) Decision {
 	return d.done(reply, r.ValidateOnly)
 }
 
-func (d *decider) morePartitions(t *wire.CreatePartitionsRequestCreatePartitionsTopic) *fault {
+func (d topics) morePartitions(t *wire.CreatePartitionsRequestCreatePartitionsTopic) *fault {
 	topic, ok := d.image.Topic(t.Name)
 	if !ok {
 		return &fault{code: wire.UnknownTopicOrPartition}
