@@ -12,7 +12,7 @@ import (
 
 // DirectBytes is how much a log must bring in one round to be written straight to its
 // segment, past the journal. Below, one more file to sync costs more than writing the bytes twice.
-const DirectBytes = 64 << 10
+const DirectBytes = 1 << 20
 
 // Origin tells who appends.
 type Origin uint8

@@ -6,7 +6,7 @@ import (
 )
 
 // Sizes of the pieces that tails are kept in. A log with little to say takes little.
-var chunkSizes = [...]int{4 << 10, 16 << 10, DirectBytes}
+var chunkSizes = [...]int{4 << 10, 16 << 10, 64 << 10, 256 << 10, DirectBytes}
 
 // maxPooled bounds the free pieces of each size that are kept.
 const maxPooled = 64
