@@ -7,7 +7,7 @@ import (
 )
 
 // classicType is the type of all groups of this machine, as ListGroups tells it.
-const classicType = "Classic"
+const classicType = "classic"
 
 // notFoundSince is the version of DescribeGroups that tells of missing groups (KIP-1043).
 const notFoundSince = 6

@@ -131,7 +131,7 @@ func (d *decision) joinKnown(g *group, j *Join) {
 	if _, pending := g.pending[req.MemberID]; pending {
 		if req.GroupInstanceID != nil {
 			// Only a lying client gets here: ids are given out ahead to dynamic members only.
-			d.fx.join(j.Ticket, joinError(req.MemberID, wire.UnknownServerError))
+			d.fx.join(j.Ticket, joinError("", wire.UnknownServerError))
 			return
 		}
 		d.addMember(g, strings.Clone(req.MemberID), j)

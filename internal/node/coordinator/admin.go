@@ -63,18 +63,27 @@ func (c *Groups) ListGroups(req *wire.ListGroupsRequest, _ Client, _ int16, done
 	done(resp)
 }
 
-// DeleteGroups serves one DeleteGroups request, in the order of its groups.
+// DeleteGroups serves one DeleteGroups request, in the order of its groups. A group that is named twice is answered
+// once, as Kafka does.
 func (c *Groups) DeleteGroups(req *wire.DeleteGroupsRequest, _ Client, _ int16, done func(*wire.DeleteGroupsResponse)) {
-	resp := &wire.DeleteGroupsResponse{Results: make([]wire.DeleteGroupsResponseDeletableGroupResult, len(req.GroupsNames))}
+	var names []string
+	seen := map[string]bool{}
+	for _, id := range req.GroupsNames {
+		if !seen[id] {
+			seen[id] = true
+			names = append(names, strings.Clone(id))
+		}
+	}
+	resp := &wire.DeleteGroupsResponse{Results: make([]wire.DeleteGroupsResponseDeletableGroupResult, len(names))}
 	byShard := map[*groupShard][]int{}
 	var order []*groupShard
-	for i, id := range req.GroupsNames {
+	for i, id := range names {
 		s := c.shardFor(id)
 		if byShard[s] == nil {
 			order = append(order, s)
 		}
 		byShard[s] = append(byShard[s], i)
-		resp.Results[i].GroupID = strings.Clone(id)
+		resp.Results[i].GroupID = id
 	}
 	all := newGather(len(order), func() { done(resp) })
 	for _, s := range order {

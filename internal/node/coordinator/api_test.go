@@ -43,6 +43,20 @@ func TestFailedLeaveTellsWhy(t *testing.T) {
 	}
 }
 
+func TestSyncGroupNamesItsProtocol(t *testing.T) {
+	r := newRig(t, 1).elect(1)
+	id := r.stable("g")
+	req := &wire.SyncGroupRequest{GroupID: "g", MemberID: id, GenerationID: 1}
+	if resp := await(t, r.groups.SyncGroup, req, 5); resp.ErrorCode != wire.InconsistentGroupProtocol {
+		t.Fatalf("%+v", resp)
+	}
+	kind, name := "consumer", "range"
+	req.ProtocolType, req.ProtocolName = &kind, &name
+	if resp := await(t, r.groups.SyncGroup, req, 5); resp.ErrorCode != wire.None || *resp.ProtocolName != name {
+		t.Fatalf("%+v", resp)
+	}
+}
+
 func TestJoinGroupBelowVersion7HasAProtocolName(t *testing.T) {
 	r := newRig(t, 1).elect(1)
 	if resp := await(t, r.groups.JoinGroup, joinRequest("g", "ghost"), 6); resp.ErrorCode != wire.UnknownMemberID || resp.ProtocolName == nil {
@@ -108,7 +122,7 @@ func TestSeveralShardsGiveOneAnswer(t *testing.T) {
 	}
 	r.groups.Resign(away)
 	r.logs[broken].auto = false
-	deleted := later(r.groups.DeleteGroups, &wire.DeleteGroupsRequest{GroupsNames: append(ids, "unknown")}, 2)
+	deleted := later(r.groups.DeleteGroups, &wire.DeleteGroupsRequest{GroupsNames: append(ids, "unknown", "unknown")}, 2)
 	if len(*deleted) != 0 {
 		t.Fatal("answered in part")
 	}

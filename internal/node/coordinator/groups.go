@@ -144,8 +144,12 @@ func (c *Groups) JoinGroup(req *wire.JoinGroupRequest, client Client, version in
 }
 
 // SyncGroup serves one SyncGroup request.
-func (c *Groups) SyncGroup(req *wire.SyncGroupRequest, _ Client, _ int16, done func(*wire.SyncGroupResponse)) {
+func (c *Groups) SyncGroup(req *wire.SyncGroupRequest, _ Client, version int16, done func(*wire.SyncGroupResponse)) {
 	refused := func(code wire.Code) { done(&wire.SyncGroupResponse{ErrorCode: code}) }
+	if version >= 5 && (req.ProtocolType == nil || req.ProtocolName == nil) {
+		refused(wire.InconsistentGroupProtocol) // what can be told must be told (KIP-559)
+		return
+	}
 	if req.GroupID == "" {
 		refused(wire.InvalidGroupID)
 		return

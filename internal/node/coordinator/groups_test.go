@@ -85,7 +85,7 @@ func (r *rig) stable(g string) string {
 	}
 	id := (*joined)[0].MemberID
 	sync := await(r.t, r.groups.SyncGroup, &wire.SyncGroupRequest{GroupID: g, MemberID: id, GenerationID: 1,
-		Assignments: []wire.SyncGroupRequestAssignment{{MemberID: id, Assignment: []byte("all")}}}, 5)
+		Assignments: []wire.SyncGroupRequestAssignment{{MemberID: id, Assignment: []byte("all")}}}, 4)
 	if sync.ErrorCode != wire.None || string(sync.Assignment) != "all" {
 		r.t.Fatalf("sync: %+v", sync)
 	}
