@@ -176,7 +176,7 @@ func createTopic(addr, name string, partitions int, configs map[string]string) (
 		return nil, err
 	}
 	t := &topic{addr: addr, name: name, partitions: partitions}
-	return t, eventually(setupTimeout, 20*time.Millisecond, func() error {
+	err = eventually(setupTimeout, 20*time.Millisecond, func() error {
 		c, err := dial(addr)
 		if err != nil {
 			return err
@@ -184,6 +184,10 @@ func createTopic(addr, name string, partitions int, configs map[string]string) (
 		defer c.Close()
 		return t.lead(c, false)
 	})
+	if err == nil {
+		_, err = t.ends() // which the leaders give as soon as they serve
+	}
+	return t, err
 }
 
 func text(s *string) string {
