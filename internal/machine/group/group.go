@@ -41,6 +41,7 @@ const consumerProtocol = "consumer"
 type protocol struct {
 	name     string
 	metadata []byte
+	again    bool // the member has named it before
 }
 
 // member is a member of a classic group.
@@ -95,7 +96,7 @@ func (mb *member) satisfied() bool { return !mb.isNew && (mb.join != 0 || mb.syn
 // names calls f once for each protocol name; a name that is given twice counts once.
 func (mb *member) names(f func(string)) {
 	for i := range mb.protocols {
-		if !slices.ContainsFunc(mb.protocols[:i], func(p protocol) bool { return p.name == mb.protocols[i].name }) {
+		if !mb.protocols[i].again {
 			f(mb.protocols[i].name)
 		}
 	}

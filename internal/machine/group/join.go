@@ -216,9 +216,11 @@ func (mb *member) take(j *Join) {
 		mb.rebalanceMs = mb.sessionMs
 	}
 	mb.protocols = make([]protocol, len(j.Request.Protocols))
+	seen := make(map[string]bool, len(mb.protocols))
 	for i := range mb.protocols {
 		p := &j.Request.Protocols[i]
-		mb.protocols[i] = protocol{strings.Clone(p.Name), append([]byte{}, p.Metadata...)}
+		mb.protocols[i] = protocol{strings.Clone(p.Name), append([]byte{}, p.Metadata...), seen[p.Name]}
+		seen[mb.protocols[i].name] = true
 	}
 }
 

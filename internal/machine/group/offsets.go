@@ -234,16 +234,6 @@ func (g *group) pendingIn(topic string, partition int32) bool {
 	return false
 }
 
-// known says whether there is an offset to delete: committed, on its way, or in a transaction.
-func (m *Machine) known(g *group, topic string, partition int32) bool {
-	if _, ok := g.offsets[topic][partition]; ok || g.pendingIn(topic, partition) {
-		return true
-	}
-	found := false
-	m.underway(g, func(c *change) { found = found || c.topic == topic && c.partition == partition })
-	return found
-}
-
 // underway calls f for every offset commit of the group that is not settled.
 func (m *Machine) underway(g *group, f func(*change)) {
 	if g.unsettled == 0 {
@@ -259,8 +249,8 @@ func (m *Machine) underway(g *group, f func(*change)) {
 	}
 }
 
-// allKnown lists all offsets of the group that known would find, in order.
-func (m *Machine) allKnown(g *group) []offsetKey {
+// known is all offsets of the group that there are to delete: committed, on their way, or in a transaction.
+func (m *Machine) known(g *group) map[offsetKey]bool {
 	keys := map[offsetKey]bool{}
 	for topic, partitions := range g.offsets { //unordered: sorted below
 		for partition := range partitions { //unordered: sorted below
@@ -273,7 +263,12 @@ func (m *Machine) allKnown(g *group) []offsetKey {
 		}
 	}
 	m.underway(g, func(c *change) { keys[c.offsetKey] = true })
-	return slices.SortedFunc(maps.Keys(keys), func(a, b offsetKey) int {
+	return keys
+}
+
+// allKnown lists the same in order.
+func (m *Machine) allKnown(g *group) []offsetKey {
+	return slices.SortedFunc(maps.Keys(m.known(g)), func(a, b offsetKey) int {
 		if c := strings.Compare(a.topic, b.topic); c != 0 {
 			return c
 		}
@@ -292,7 +287,7 @@ func (m *Machine) DeleteOffsets(req *wire.OffsetDeleteRequest, fx *Effects) *wir
 		return &wire.OffsetDeleteResponse{ErrorCode: wire.NonEmptyGroup}
 	}
 	resp := &wire.OffsetDeleteResponse{Topics: make([]wire.OffsetDeleteResponseTopic, len(req.Topics))}
-	ts := m.tombstones(fx)
+	ts, known := m.tombstones(fx), m.known(g)
 	for i := range req.Topics {
 		t, out := &req.Topics[i], &resp.Topics[i]
 		out.Name = strings.Clone(t.Name)
@@ -304,7 +299,7 @@ func (m *Machine) DeleteOffsets(req *wire.OffsetDeleteRequest, fx *Effects) *wir
 			switch {
 			case subscribed:
 				out.Partitions[k].ErrorCode = wire.GroupSubscribedToTopic
-			case m.known(g, t.Name, partition):
+			case known[offsetKey{g, out.Name, partition}]:
 				ts.offset(offsetKey{g, out.Name, partition})
 			}
 		}

@@ -223,7 +223,7 @@ func (g *group) load(v *wire.GroupMetadataValue) {
 		mb := &member{
 			id: in.MemberID, clientID: in.ClientID, clientHost: in.ClientHost,
 			rebalanceMs: in.RebalanceTimeout, sessionMs: in.SessionTimeout,
-			protocols: []protocol{{*g.protocol, in.Subscription}}, assignment: in.Assignment,
+			protocols: []protocol{{name: *g.protocol, metadata: in.Subscription}}, assignment: in.Assignment,
 		}
 		if in.RebalanceTimeout < 0 {
 			mb.rebalanceMs = mb.sessionMs
