@@ -90,9 +90,14 @@ func (c *change) elect() {
 }
 
 // force elects a leader that may lack committed records (KIP-704).
+//
+// Differs from Kafka: the leader of a partition with one replica has nothing to recover from, so it is not
+// marked as recovering.
 func (c *change) force(leader int32) {
 	c.leader, c.isr, c.elr = leader, []int32{leader}, nil
-	c.recovery = metadata.Recovering
+	if len(c.old.Replicas) > 1 {
+		c.recovery = metadata.Recovering
+	}
 }
 
 // record says what differs, or nil when nothing does.

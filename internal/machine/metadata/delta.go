@@ -117,7 +117,11 @@ func (d *Delta) Apply(rec wire.MetadataRecord) error {
 	case *wire.ConfigRecord:
 		d.setConfig(Resource{r.ResourceType, r.ResourceName}, r.Name, r.Value)
 	case *wire.RegisterBrokerRecord:
-		d.putBroker((*Broker)(r))
+		b := Broker(*r)
+		b.Features = slices.SortedFunc(slices.Values(r.Features), func(a, b wire.RegisterBrokerRecordBrokerFeature) int {
+			return cmp.Compare(a.Name, b.Name)
+		})
+		d.putBroker(&b)
 	case *wire.UnregisterBrokerRecord:
 		return d.removeBroker(r)
 	case *wire.BrokerRegistrationChangeRecord:
@@ -147,7 +151,11 @@ func (d *Delta) applyOther(rec wire.MetadataRecord) error {
 		}
 	case *wire.RegisterControllerRecord:
 		own(&n.controllers, &o.Controllers)
-		n.controllers[r.ControllerID] = (*Controller)(r)
+		c := Controller(*r)
+		c.Features = slices.SortedFunc(slices.Values(r.Features), func(a, b wire.RegisterControllerRecordControllerFeature) int {
+			return cmp.Compare(a.Name, b.Name)
+		})
+		n.controllers[r.ControllerID] = &c
 	case *wire.UnregisterControllerRecord:
 		own(&n.controllers, &o.Controllers)
 		delete(n.controllers, r.ControllerID)

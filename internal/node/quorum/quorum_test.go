@@ -64,11 +64,15 @@ func open(t testing.TB, fs vfs.FS, w *clock.Hand, c *config.BrokerConfig) (*proc
 	if err != nil {
 		return nil, err
 	}
+	previous := int64(-1)
+	if r := p.store.Report(); r.Clean {
+		previous = r.BrokerEpoch
+	}
 	p.q, err = Open(Options{
 		Store: p.store, FS: fs, World: w, Config: c, Identity: p.id, LogDirs: []string{"data"},
 		Listeners:           []Endpoint{{Name: "PLAINTEXT", Host: "127.0.0.1", Port: 21000}},
 		Controller:          []Endpoint{{Name: "CONTROLLER", Host: "127.0.0.1", Port: 21001}},
-		PreviousBrokerEpoch: -1,
+		PreviousBrokerEpoch: previous,
 		OnFail:              func(err error) { p.failed = err },
 	})
 	if err != nil {
