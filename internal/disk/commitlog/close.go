@@ -33,7 +33,8 @@ func (s *Store) CloseClean(brokerEpoch int64) error {
 
 // drain commits what is queued.
 func (s *Store) drain() error {
-	for s.commitOnce() {
+	for more := true; more; {
+		_, more = s.commitOnce(nil)
 	}
 	for _, l := range s.Logs() {
 		for l.writeQueued() {

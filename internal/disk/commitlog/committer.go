@@ -40,14 +40,43 @@ func (s *Store) enqueue(a *Append) {
 	}
 }
 
-// commitLoop runs rounds until the queue is empty.
+// settled is what is left to tell of one log when a round is over.
+type settled struct {
+	head, failed *Append
+	err          error
+	stable       int64
+	onStable     func(int64) // nil when nothing became stable
+}
+
+// tell calls everybody back, with no lock held: they may create and delete logs.
+func (d *settled) tell() {
+	if d.onStable != nil {
+		d.onStable(d.stable)
+	}
+	complete(d.head, d.failed, d.err)
+}
+
+// commitLoop runs rounds until the queue is empty. There is one at a time, to whom Store.settled belongs.
 func (s *Store) commitLoop() {
-	for s.commitOnce() {
+	for {
+		var more bool
+		if s.settled, more = s.commitOnce(s.settled[:0]); !more {
+			return
+		}
 	}
 }
 
-// commitOnce runs one round, and reports whether there may be more to do.
-func (s *Store) commitOnce() bool {
+// commitOnce runs one round, and reports whether there may be more to do. It works in the memory of done.
+func (s *Store) commitOnce(done []settled) ([]settled, bool) {
+	done, more := s.commitQueued(done)
+	for i := range done {
+		done[i].tell()
+	}
+	clear(done)
+	return done, more
+}
+
+func (s *Store) commitQueued(done []settled) ([]settled, bool) {
 	s.roundMu.Lock()
 	defer s.roundMu.Unlock()
 	q := &s.queue
@@ -55,12 +84,11 @@ func (s *Store) commitOnce() bool {
 	if q.head == nil || s.dead.Load() {
 		q.active = false
 		q.mu.Unlock()
-		return false
+		return done, false
 	}
 	list := q.take()
 	q.mu.Unlock()
-	s.round(list)
-	return true
+	return s.round(list, done), true
 }
 
 // take cuts off what one round may carry.
@@ -78,7 +106,7 @@ func (q *queue) take() *Append {
 }
 
 // round commits a list of appends: see the package documentation.
-func (s *Store) round(list *Append) {
+func (s *Store) round(list *Append, done []settled) []settled {
 	logs := s.group(list)
 	var bytes int64
 	for _, l := range logs {
@@ -102,11 +130,12 @@ func (s *Store) round(list *Append) {
 		}
 	}
 	for _, l := range logs {
-		s.finish(l)
+		done = append(done, s.finish(l))
 	}
 	clear(logs)
 	s.published.Store(s.journal.Last())
 	s.afterRound(bytes)
+	return done
 }
 
 // writeRound brings the round to the disk. The error takes the directory offline; what only
@@ -268,7 +297,7 @@ func (s *Store) refuseJournaled(logs []*Log, err error) error {
 }
 
 // finish publishes the log's part of the round and calls back.
-func (s *Store) finish(l *Log) {
+func (s *Store) finish(l *Log) settled {
 	r := &l.round
 	head, failed := r.head, r.failed
 	if !r.direct && failed == nil {
@@ -284,14 +313,13 @@ func (s *Store) finish(l *Log) {
 		l.inFlightSynced--
 		a.LogStart = l.start
 	}
-	stable, f := l.stable, l.onStable
-	l.mu.Unlock()
-	err := r.err
-	*r = logRound{}
-	if f != nil && failed != head {
-		f(stable)
+	d := settled{head: head, failed: failed, err: r.err, stable: l.stable}
+	if failed != head {
+		d.onStable = l.onStable
 	}
-	complete(head, failed, err)
+	l.mu.Unlock()
+	*r = logRound{}
+	return d
 }
 
 // complete calls Done of each append; those from failed on are refused.

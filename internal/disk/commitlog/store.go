@@ -36,7 +36,8 @@ type Store struct {
 	mu   sync.RWMutex // guards logs
 	logs map[logKey]*Log
 
-	queue queue
+	queue   queue
+	settled []settled // the commit loop's memory
 
 	roundMu   sync.Mutex // one round at a time; guards what follows
 	journal   *journal.Journal
