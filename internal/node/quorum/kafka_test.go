@@ -26,7 +26,7 @@ const (
 )
 
 // mountKafka copies the directory to a simulated disk, without the names in leave.
-func mountKafka(t *testing.T, leave ...string) *vfs.Sim {
+func mountKafka(t testing.TB, leave ...string) *vfs.Sim {
 	t.Helper()
 	sim := vfs.NewSim(vfs.SimConfig{})
 	err := filepath.WalkDir(kafkaDir, func(path string, e fs.DirEntry, err error) error {

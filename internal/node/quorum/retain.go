@@ -129,7 +129,11 @@ func (q *Quorum) clean(files []snapshotFile) []snapshotFile {
 	for len(files) > 1 {
 		oldest, next := files[0], files[1]
 		large := maxBytes >= 0 && total > maxBytes
-		old := maxMs >= 0 && now-oldest.modTimeMs > maxMs
+		written, err := snapshotTime(q.o.FS, filepath.Join(q.dir, oldest.name()))
+		if err != nil {
+			q.o.Logger.Warn("An old metadata snapshot is damaged; deleting it.", "error", err)
+		}
+		old := err != nil || maxMs >= 0 && now-written > maxMs
 		if !large && !old {
 			break
 		}

@@ -56,8 +56,6 @@ func parseSnapshot(name string) (id snapshotID, ok bool) {
 type snapshotFile struct {
 	snapshotID
 	bytes int64
-	// modTimeMs is when it was written.
-	modTimeMs int64
 }
 
 // listSnapshots gives the snapshots, the oldest first, and removes what an interrupted writer or cleaner left.
@@ -78,12 +76,47 @@ func listSnapshots(fs vfs.FS, dir string) ([]snapshotFile, error) {
 			}
 		default:
 			if id, ok := parseSnapshot(e.Name); ok {
-				all = append(all, snapshotFile{id, e.Size, e.ModTimeMs})
+				all = append(all, snapshotFile{id, e.Size})
 			}
 		}
 	}
 	slices.SortFunc(all, func(a, b snapshotFile) int { return cmp.Or(cmp.Compare(a.end, b.end), cmp.Compare(a.epoch, b.epoch)) })
 	return all, nil
+}
+
+// maxHeaderBytes is how much of a snapshot its first batch may take: header, version and voters.
+const maxHeaderBytes = 64 << 10
+
+// snapshotTime gives the time of the last record in a snapshot, as its header says.
+func snapshotTime(fs vfs.FS, path string) (ms int64, err error) {
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("reading the header of snapshot %s: %w", path, err)
+		}
+	}()
+	f, err := fs.Open(path)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	b := make([]byte, maxHeaderBytes)
+	n, err := f.ReadAt(b, 0)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return 0, err
+	}
+	batch, _, err := record.Next(b[:n])
+	if err != nil || batch == nil {
+		return 0, errors.Join(err, io.ErrUnexpectedEOF)
+	}
+	it, err := batch.Iterate(nil, maxHeaderBytes)
+	if err != nil {
+		return 0, err
+	}
+	r, _ := it.Next()
+	in := wire.NewReader(r.Value)
+	var header wire.SnapshotHeaderRecord
+	header.Decode(in, 0)
+	return header.LastContainedLogTimestamp, in.Err()
 }
 
 // snapshot is what is written to one.

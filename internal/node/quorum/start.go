@@ -69,6 +69,7 @@ func (q *Quorum) Start(ready func(error)) {
 		}
 		ready(err)
 	})
+	q.pump()
 }
 
 // registrationError says why the controller does not take this node's broker.
@@ -114,7 +115,8 @@ func (q *Quorum) elect() error {
 	q.lead = q.leaderChange()
 	q.raft.Done(ready, q.next)
 	q.next += int64(record.Batch(q.lead).Count())
-	q.running = true
+	// Busy until Start has put everything in line: it all goes in one append, with one sync.
+	q.running, q.busy = true, true
 	return nil
 }
 
