@@ -139,9 +139,7 @@ func (d brokers) fence(b *metadata.Broker) {
 
 // shutDown moves leadership away from a broker, and lets it go once none can be moved.
 //
-// Differs from Kafka: a broker that holds the only copy of a partition keeps
-// leading it, because nobody else could; Kafka makes such partitions leaderless
-// and gives them back when the broker returns, two records for each of them.
+// Differs from Kafka: a broker keeps leading partitions with one replica (see leave).
 func (d brokers) shutDown(b *metadata.Broker, reply *wire.BrokerHeartbeatResponse) {
 	if !b.InControlledShutdown {
 		d.add(&wire.BrokerRegistrationChangeRecord{BrokerID: b.BrokerID, BrokerEpoch: b.BrokerEpoch, InControlledShutdown: 1})

@@ -136,7 +136,7 @@ func (c *change) record() *wire.PartitionChangeRecord {
 // leave takes a broker that is fenced, shuts down or comes back as a new
 // incarnation out of ISRs and leaderships. unclean: it may have lost what it had.
 //
-// Differs from Kafka: the only copy in the ISR stays there and stays leader. Kafka
+// Differs from Kafka: the leader of a partition with one replica stays leader. Kafka
 // makes such partitions leaderless and elects the same broker when it is back;
 // here a new leader epoch is enough, and that only after an unclean end, so that
 // clients look for what was cut off.
@@ -146,7 +146,7 @@ func (d *decider) leave(broker int32, unclean bool) {
 			if !slices.Contains(p.ISR, broker) && p.Leader != broker && !slices.Contains(p.ELR, broker) {
 				continue
 			}
-			if len(p.ISR) == 1 && p.ISR[0] == broker {
+			if len(p.Replicas) == 1 && len(p.ISR) == 1 {
 				if unclean && p.Leader == broker {
 					d.add(sameLeader(t.ID, int32(i), broker))
 				}
@@ -157,7 +157,9 @@ func (d *decider) leave(broker int32, unclean bool) {
 				gone = broker
 			}
 			c := d.newChange(t, int32(i))
-			c.isr = slices.DeleteFunc(slices.Clone(p.ISR), func(b int32) bool { return b == broker })
+			if isr := slices.DeleteFunc(slices.Clone(p.ISR), func(b int32) bool { return b == broker }); len(isr) > 0 || c.elrOn {
+				c.isr = isr // without eligible leaders the last member stays, so that somebody may lead again
+			}
 			c.acceptable = func(b int32) bool { return b != broker && d.image.Broker(b).Active() }
 			c.eligible(gone)
 			c.elect()

@@ -64,6 +64,13 @@ func (d settings) newTopicConfigs(t *wire.CreateTopicsRequestCreatableTopic) ([]
 
 // brokerConfig is this node's settings with the dynamic ones of the image.
 func (d *decider) brokerConfig() *config.BrokerConfig {
+	if d.merged == nil {
+		d.merged = d.mergeConfig()
+	}
+	return d.merged
+}
+
+func (d *decider) mergeConfig() *config.BrokerConfig {
 	cluster := d.image.Config(metadata.Resource{Type: metadata.BrokerResource})
 	own := d.image.Config(metadata.Resource{Type: metadata.BrokerResource, Name: strconv.Itoa(int(d.NodeID))})
 	if len(cluster) == 0 && len(own) == 0 {

@@ -106,6 +106,7 @@ type decider struct {
 	*Context
 	image   *metadata.Image
 	records []wire.MetadataRecord
+	merged  *config.BrokerConfig // brokerConfig's, once asked for
 }
 
 func (d *decider) add(r wire.MetadataRecord) { d.records = append(d.records, r) }

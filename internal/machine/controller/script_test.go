@@ -19,15 +19,23 @@ import (
 
 const clusterID = "4L6g3nShT-eMCtK--X86sw"
 
+// fatal is what a test and a property have in common.
+type fatal interface {
+	Helper()
+	Error(args ...any)
+	Fatal(args ...any)
+	Fatalf(format string, args ...any)
+}
+
 // cluster is a controller under a script.
 type cluster struct {
-	t       testing.TB
+	t       fatal
 	machine *Machine
 	context Context
 	epoch   int32
 }
 
-func brokerConfig(t testing.TB) *config.BrokerConfig {
+func brokerConfig(t fatal) *config.BrokerConfig {
 	t.Helper()
 	c, err := config.NewBroker(config.Values{"node.id": "1"})
 	if err != nil {
@@ -37,7 +45,7 @@ func brokerConfig(t testing.TB) *config.BrokerConfig {
 }
 
 // newCluster has the features of a new cluster and no brokers.
-func newCluster(t testing.TB) *cluster {
+func newCluster(t fatal) *cluster {
 	c := &cluster{t: t, machine: New(metadata.Empty()), epoch: 1}
 	c.context = Context{ClusterID: clusterID, NodeID: 1, Broker: 1, KRaftVersion: 1, Config: brokerConfig(t), Rand: clock.NewHand(1)}
 	var records []wire.MetadataRecord

@@ -2,7 +2,6 @@ package controller
 
 import (
 	"slices"
-	"strings"
 
 	"github.com/moldau/moldau/internal/format/wire"
 	"github.com/moldau/moldau/internal/machine/metadata"
@@ -53,7 +52,6 @@ type topics struct{ *decider }
 
 func (d topics) createTopics(r *wire.CreateTopicsRequest) Decision {
 	twice := repeated(r.Topics, func(t *wire.CreateTopicsRequestCreatableTopic) string { return t.Name })
-	collisions := d.collisions(r.Topics)
 	reply := &wire.CreateTopicsResponse{Topics: make([]wire.CreateTopicsResponseCreatableTopicResult, 0, len(r.Topics))}
 	reported := map[string]bool{}
 	tooMany := d.tooManyPartitions(r)
@@ -72,7 +70,7 @@ func (d topics) createTopics(r *wire.CreateTopicsRequest) Decision {
 		case t.Name == metadataTopic:
 			f = refuse(wire.InvalidRequest, "Creation of internal topic %s is prohibited.", metadataTopic)
 		default:
-			f = d.createTopic(t, collisions, &result)
+			f = d.createTopic(t, &result)
 		}
 		result.ErrorCode, result.ErrorMessage = f.parts()
 		reply.Topics = append(reply.Topics, result)
@@ -113,41 +111,15 @@ func tooManyRecords() *fault {
 	return refuse(wire.PolicyViolation, "Unable to perform excessively large batch operation.")
 }
 
-// collisions finds, for each new name with a dot or an underscore, an existing
-// topic that metric names could not tell from it. Only names in the request are looked for.
-func (d topics) collisions(topics []wire.CreateTopicsRequestCreatableTopic) map[string]string {
-	wanted := map[string]string{}
-	for i := range topics {
-		if name := topics[i].Name; strings.ContainsAny(name, "._") {
-			wanted[strings.ReplaceAll(name, ".", "_")] = ""
-		}
-	}
-	if len(wanted) == 0 {
-		return nil
-	}
-	for t := range d.image.Topics() {
-		if !strings.ContainsAny(t.Name, "._") {
-			continue
-		}
-		unified := strings.ReplaceAll(t.Name, ".", "_")
-		if found, ok := wanted[unified]; ok && (found == "" || t.Name < found) {
-			wanted[unified] = t.Name
-		}
-	}
-	return wanted
-}
-
 // createTopic checks one topic and adds its records.
-func (d topics) createTopic(
-	t *wire.CreateTopicsRequestCreatableTopic, collisions map[string]string, result *wire.CreateTopicsResponseCreatableTopicResult,
-) *fault {
+func (d topics) createTopic(t *wire.CreateTopicsRequestCreatableTopic, result *wire.CreateTopicsResponseCreatableTopicResult) *fault {
 	if reason := CheckTopicName(t.Name); reason != "" {
 		return refuse(wire.InvalidTopic, "%s", reason)
 	}
 	if _, ok := d.image.Topic(t.Name); ok {
 		return refuse(wire.TopicAlreadyExists, "Topic '%s' already exists.", t.Name)
 	}
-	if other := collisions[strings.ReplaceAll(t.Name, ".", "_")]; other != "" {
+	if other, ok := d.image.Colliding(t.Name); ok {
 		return refuse(wire.InvalidTopic, "Topic '%s' collides with existing topic: %s", t.Name, other)
 	}
 	configs, f := settings{d.decider}.newTopicConfigs(t)

@@ -31,6 +31,7 @@ type Delta struct {
 	next    *Image
 	byID    tableEdit[idKey, *Topic]
 	byName  tableEdit[nameKey, *Topic]
+	unified tableEdit[nameKey, string]
 	configs tableEdit[Resource, map[string]string]
 	brokers bool // next.brokers is ours to change
 	other   Changed
@@ -51,6 +52,7 @@ func (i *Image) Edit() *Delta {
 		base: i, next: &next,
 		byID:    tableEdit[idKey, *Topic]{table: i.byID},
 		byName:  tableEdit[nameKey, *Topic]{table: i.byName},
+		unified: tableEdit[nameKey, string]{table: i.unified},
 		configs: tableEdit[Resource, map[string]string]{table: i.configs},
 		topics:  map[wire.UUID]*topicEdit{}, configOwned: map[Resource]bool{}, brokerSeen: map[int32]bool{},
 	}
@@ -95,7 +97,7 @@ func (d *Delta) Finish(offset int64, epoch int32) (*Image, error) {
 	}
 	d.configList = slices.SortedFunc(maps.Keys(d.configOwned), compareResources)
 	d.brokerList = slices.Sorted(maps.Keys(d.brokerSeen))
-	next.byID, next.byName, next.configs = d.byID.table, d.byName.table, d.configs.table
+	next.byID, next.byName, next.unified, next.configs = d.byID.table, d.byName.table, d.unified.table, d.configs.table
 	next.offset, next.epoch = offset, epoch
 	return next, nil
 }
@@ -215,6 +217,9 @@ func (d *Delta) addTopic(r *wire.TopicRecord) error {
 	}
 	e.after = t
 	d.store(t)
+	if strings.ContainsAny(t.Name, "._") {
+		d.unified.set(unify(t.Name), t.Name)
+	}
 	return nil
 }
 
@@ -267,6 +272,9 @@ func (d *Delta) removeTopic(r *wire.RemoveTopicRecord) error {
 	name := e.after.Name
 	d.byID.remove(idKey(r.TopicID))
 	d.byName.remove(nameKey(name))
+	if other, _ := d.unified.get(unify(name)); other == name {
+		d.unified.remove(unify(name))
+	}
 	e.after, e.touched = nil, nil
 	res := Resource{TopicResource, name}
 	if _, ok := d.configs.get(res); ok {

@@ -5,6 +5,7 @@ import (
 	"iter"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/moldau/moldau/internal/format/wire"
 )
@@ -56,6 +57,7 @@ type Image struct {
 	features    map[string]int16
 	byID        table[idKey, *Topic]
 	byName      table[nameKey, *Topic]
+	unified     table[nameKey, string] // topics whose names have dots or underscores, by unify(name)
 	configs     table[Resource, map[string]string]
 	brokers     map[int32]*Broker
 	controllers map[int32]*Controller
@@ -86,6 +88,17 @@ func (i *Image) Topic(name string) (*Topic, bool) { return i.byName.get(nameKey(
 
 // TopicByID finds a topic by its id.
 func (i *Image) TopicByID(id wire.UUID) (*Topic, bool) { return i.byID.get(idKey(id)) }
+
+// Colliding finds a topic whose name cannot be told from this one in the names of metrics, where dots and
+// underscores are the same.
+func (i *Image) Colliding(name string) (string, bool) {
+	if !strings.ContainsAny(name, "._") {
+		return "", false
+	}
+	return i.unified.get(unify(name))
+}
+
+func unify(name string) nameKey { return nameKey(strings.ReplaceAll(name, ".", "_")) }
 
 // TopicCount is the number of topics, PartitionCount that of their partitions.
 func (i *Image) TopicCount() int { return i.byID.size }

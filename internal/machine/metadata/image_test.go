@@ -173,6 +173,14 @@ func TestDeltaSaysWhatChanged(t *testing.T) {
 	if a, _ := first.Topic("a"); a.ID != id(100) || first.TopicCount() != 1 || first.PartitionCount() != 2 {
 		t.Error("the image before has changed")
 	}
+	dotted, _ := apply(t, next, &wire.TopicRecord{Name: "x.y", TopicID: id(110)})
+	if other, _ := dotted.Colliding("x_y"); other != "x.y" {
+		t.Errorf("x_y collides with %q", other)
+	}
+	dotted, _ = apply(t, dotted, &wire.RemoveTopicRecord{TopicID: id(110)})
+	if other, ok := dotted.Colliding("x_y"); ok {
+		t.Errorf("x_y collides with %q, which is gone", other)
+	}
 	if next.TopicCount() != 2 || next.PartitionCount() != 3 {
 		t.Errorf("%d topics, %d partitions, want 2 and 3", next.TopicCount(), next.PartitionCount())
 	}
