@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"time"
 
@@ -107,7 +106,10 @@ func occupied(b *bench, a arm, d time.Duration) (sample, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := errors.Join(v.start(), v.ready()); err != nil {
+	if err := v.start(); err != nil {
+		return nil, err
+	}
+	if err := v.ready(); err != nil {
 		return nil, err
 	}
 	s := sample{}
@@ -168,7 +170,10 @@ func recovery(b *bench, a arm, _ time.Duration) (sample, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := errors.Join(v.start(), v.ready()); err != nil {
+	if err := v.start(); err != nil {
+		return nil, err
+	}
+	if err := v.ready(); err != nil {
 		return nil, err
 	}
 	t, err := createTopic(v.addr, "log", recoveryPartitions, a.durability.configs())

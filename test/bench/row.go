@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -191,12 +190,15 @@ func (b *bench) server(s side) (*server, error) {
 	if b.shared[s] != nil {
 		return b.shared[s], nil
 	}
-	v, err := b.fleet.prepare(s, s.String())
+	v, err := b.fleet.prepare(s, "shared-"+s.String())
 	if err != nil {
 		return nil, err
 	}
-	if err := cmp.Or(v.start(), v.ready()); err != nil {
+	if err := v.start(); err != nil {
 		return nil, err
+	}
+	if err := v.ready(); err != nil {
+		return nil, errors.Join(err, v.kill())
 	}
 	b.shared[s] = v
 	return v, nil
