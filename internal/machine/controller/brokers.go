@@ -42,14 +42,10 @@ func (d brokers) registerBroker(r *wire.BrokerRegistrationRequest) Decision {
 		Features:  make([]wire.RegisterBrokerRecordBrokerFeature, len(r.Features)),
 	}
 	for i, l := range r.Listeners {
-		rec.EndPoints[i] = wire.RegisterBrokerRecordBrokerEndpoint{
-			Name: l.Name, Host: l.Host, Port: l.Port, SecurityProtocol: l.SecurityProtocol,
-		}
+		rec.EndPoints[i] = wire.RegisterBrokerRecordBrokerEndpoint(l)
 	}
 	for i, f := range r.Features {
-		rec.Features[i] = wire.RegisterBrokerRecordBrokerFeature{
-			Name: f.Name, MinSupportedVersion: f.MinSupportedVersion, MaxSupportedVersion: f.MaxSupportedVersion,
-		}
+		rec.Features[i] = wire.RegisterBrokerRecordBrokerFeature(f)
 	}
 	old := d.image.Broker(r.BrokerID)
 	if old != nil && old.IncarnationID == r.IncarnationID {
@@ -75,7 +71,7 @@ func (d brokers) checkRegistration(r *wire.BrokerRegistrationRequest) wire.Code 
 	if d.image.MetadataVersion() >= metadata.DirectoriesVersion && !d.directoriesFree(r) {
 		return wire.InvalidRegistration
 	}
-	for name, level := range d.image.Features() { //unordered: one unsupported level decides, whichever it is
+	for name, level := range d.image.Features() { // unordered: one unsupported level decides, whichever it is
 		i := slices.IndexFunc(r.Features, func(f wire.BrokerRegistrationRequestFeature) bool { return f.Name == name })
 		if i < 0 || level < r.Features[i].MinSupportedVersion || level > r.Features[i].MaxSupportedVersion {
 			return wire.UnsupportedVersion
@@ -175,19 +171,16 @@ func (d brokers) registerController(r *wire.ControllerRegistrationRequest) Decis
 		reply.ErrorCode, reply.ErrorMessage = f.parts()
 		return Decision{Reply: reply}
 	}
-	rec := &wire.RegisterControllerRecord{ControllerID: r.ControllerID, IncarnationID: r.IncarnationID,
+	rec := &wire.RegisterControllerRecord{
+		ControllerID: r.ControllerID, IncarnationID: r.IncarnationID,
 		EndPoints: make([]wire.RegisterControllerRecordControllerEndpoint, len(r.Listeners)),
 		Features:  make([]wire.RegisterControllerRecordControllerFeature, len(r.Features)),
 	}
 	for i, l := range r.Listeners {
-		rec.EndPoints[i] = wire.RegisterControllerRecordControllerEndpoint{
-			Name: l.Name, Host: l.Host, Port: l.Port, SecurityProtocol: l.SecurityProtocol,
-		}
+		rec.EndPoints[i] = wire.RegisterControllerRecordControllerEndpoint(l)
 	}
 	for i, f := range r.Features {
-		rec.Features[i] = wire.RegisterControllerRecordControllerFeature{
-			Name: f.Name, MinSupportedVersion: f.MinSupportedVersion, MaxSupportedVersion: f.MaxSupportedVersion,
-		}
+		rec.Features[i] = wire.RegisterControllerRecordControllerFeature(f)
 	}
 	d.add(rec)
 	return d.done(reply, false)

@@ -19,8 +19,10 @@ import (
 // TestScripts runs scripts of clusters with several brokers; each twice, which must come out the same.
 func TestScripts(t *testing.T) {
 	datadriven.Walk(t, filepath.Join("testdata", "ours"), func(t *testing.T, path string) {
+		t.Helper()
 		a, b := newCluster(t), newCluster(t)
 		datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {
+			t.Helper()
 			a.t, b.t = t, t
 			first := a.command(t, d)
 			if second := b.command(t, d); first != second {
@@ -49,15 +51,17 @@ func names(records []wire.MetadataRecord) string {
 	return "[" + strings.Join(out, " ") + "]"
 }
 
-func arg[T any](t testing.TB, d *datadriven.TestData, name string, otherwise T) T {
+func arg[T any](t *testing.T, d *datadriven.TestData, name string, otherwise T) T {
+	t.Helper()
 	v := otherwise
 	if d.HasArg(name) {
-		d.MaybeScanArgs(t.(*testing.T), name, &v)
+		d.MaybeScanArgs(t, name, &v)
 	}
 	return v
 }
 
 func (c *cluster) command(t *testing.T, d *datadriven.TestData) string {
+	t.Helper()
 	id := int32(arg(t, d, "id", 1))
 	epoch := int64(-1)
 	if b := c.machine.Image().Broker(id); b != nil {
@@ -111,6 +115,7 @@ func (c *cluster) command(t *testing.T, d *datadriven.TestData) string {
 }
 
 func (c *cluster) isr(t *testing.T, d *datadriven.TestData, id int32, epoch int64) string {
+	t.Helper()
 	topic, ok := c.machine.Image().Topic(arg(t, d, "topic", ""))
 	if !ok {
 		topic = &metadata.Topic{ID: wire.UUID{8}, Partitions: []*metadata.Partition{{}}}

@@ -279,7 +279,7 @@ func (d settings) operate(kind int8, c alteration, before string, had bool) (*st
 		before, _ = def.DefaultValue()
 	}
 	list := slices.DeleteFunc(strings.Split(before, ","), func(s string) bool { return s == "" })
-	for _, v := range strings.Split(*c.value, ",") {
+	for v := range strings.SplitSeq(*c.value, ",") {
 		switch i := slices.Index(list, v); {
 		case c.op == opAppend && i < 0:
 			list = append(list, v)

@@ -132,9 +132,11 @@ func (c *cluster) topicID(name string) wire.UUID {
 // TestAnswersAreKafkas runs scripts whose answers Kafka 4.3.1 gave.
 func TestAnswersAreKafkas(t *testing.T) {
 	datadriven.Walk(t, filepath.Join("testdata", "kafka"), func(t *testing.T, path string) {
+		t.Helper()
 		c := newCluster(t)
 		c.join(1, "")
 		datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {
+			t.Helper()
 			c.t = t
 			return run(t, c, d)
 		})
@@ -142,7 +144,7 @@ func TestAnswersAreKafkas(t *testing.T) {
 }
 
 // run carries out one command of a script.
-func run(t testing.TB, c asker, d *datadriven.TestData) string {
+func run(t *testing.T, c asker, d *datadriven.TestData) string {
 	t.Helper()
 	lines := strings.FieldsFunc(d.Input, func(r rune) bool { return r == '\n' })
 	switch d.Cmd {
@@ -169,7 +171,8 @@ func run(t testing.TB, c asker, d *datadriven.TestData) string {
 }
 
 // words splits a line into its first word and its key=value pairs; a name in quotes may be anything.
-func words(t testing.TB, line string) (name string, pairs [][2]string) {
+func words(t *testing.T, line string) (name string, pairs [][2]string) {
+	t.Helper()
 	if quoted, err := strconv.QuotedPrefix(line); err == nil {
 		name, _ = strconv.Unquote(quoted)
 		line = "_" + line[len(quoted):]
@@ -189,7 +192,8 @@ func words(t testing.TB, line string) (name string, pairs [][2]string) {
 	return name, pairs
 }
 
-func number(t testing.TB, s string) int32 {
+func number(t *testing.T, s string) int32 {
+	t.Helper()
 	n, err := strconv.ParseInt(s, 10, 32)
 	if err != nil {
 		t.Fatal(err)
@@ -198,12 +202,13 @@ func number(t testing.TB, s string) int32 {
 }
 
 // ids reads "1:2:3"; "none" is the empty list.
-func ids(t testing.TB, s string) []int32 {
+func ids(t *testing.T, s string) []int32 {
+	t.Helper()
 	list := []int32{}
 	if s == "none" {
 		return list
 	}
-	for _, id := range strings.Split(s, ":") {
+	for id := range strings.SplitSeq(s, ":") {
 		list = append(list, number(t, id))
 	}
 	return list
@@ -240,7 +245,8 @@ func sorted(lines []string) string {
 	return strings.Join(lines, "\n")
 }
 
-func runCreate(t testing.TB, c asker, lines []string, d *datadriven.TestData) string {
+func runCreate(t *testing.T, c asker, lines []string, d *datadriven.TestData) string {
+	t.Helper()
 	r := &wire.CreateTopicsRequest{TimeoutMs: 30_000, ValidateOnly: d.HasArg("validate-only")}
 	for _, line := range lines {
 		topic := wire.CreateTopicsRequestCreatableTopic{NumPartitions: -1, ReplicationFactor: -1}
@@ -296,7 +302,7 @@ var later = map[string]bool{
 func runDelete(c asker, lines []string) string {
 	r := &wire.DeleteTopicsRequest{TimeoutMs: 30_000}
 	for _, line := range lines {
-		for _, word := range strings.Fields(line) {
+		for word := range strings.FieldsSeq(line) {
 			var s wire.DeleteTopicsRequestDeleteTopicState
 			name, id, both := strings.Cut(word, "+")
 			switch {
@@ -328,7 +334,8 @@ func runDelete(c asker, lines []string) string {
 	return sorted(out)
 }
 
-func runPartitions(t testing.TB, c asker, lines []string, validateOnly bool) string {
+func runPartitions(t *testing.T, c asker, lines []string, validateOnly bool) string {
+	t.Helper()
 	r := &wire.CreatePartitionsRequest{TimeoutMs: 30_000, ValidateOnly: validateOnly}
 	for _, line := range lines {
 		var topic wire.CreatePartitionsRequestCreatePartitionsTopic
@@ -353,7 +360,8 @@ func runPartitions(t testing.TB, c asker, lines []string, validateOnly bool) str
 }
 
 // resource reads "topic:name"; "topic:" is the empty name and "9:name" a type by number.
-func resource(t testing.TB, word string) (int8, string) {
+func resource(t *testing.T, word string) (int8, string) {
+	t.Helper()
 	kind, name, _ := strings.Cut(word, ":")
 	n, ok := map[string]int8{
 		"topic": metadata.TopicResource, "broker": metadata.BrokerResource, "group": metadata.GroupResource,
@@ -365,7 +373,8 @@ func resource(t testing.TB, word string) (int8, string) {
 	return n, name
 }
 
-func runAlter(t testing.TB, c asker, lines []string, validateOnly bool) string {
+func runAlter(t *testing.T, c asker, lines []string, validateOnly bool) string {
+	t.Helper()
 	r := &wire.IncrementalAlterConfigsRequest{ValidateOnly: validateOnly}
 	for _, line := range lines {
 		var res wire.IncrementalAlterConfigsRequestAlterConfigsResource
@@ -395,7 +404,8 @@ func runAlter(t testing.TB, c asker, lines []string, validateOnly bool) string {
 	return sorted(out)
 }
 
-func runAlterWhole(t testing.TB, c asker, lines []string) string {
+func runAlterWhole(t *testing.T, c asker, lines []string) string {
+	t.Helper()
 	r := &wire.AlterConfigsRequest{}
 	for _, line := range lines {
 		var res wire.AlterConfigsRequestAlterConfigsResource
@@ -414,7 +424,8 @@ func runAlterWhole(t testing.TB, c asker, lines []string) string {
 	return sorted(out)
 }
 
-func runElect(t testing.TB, c asker, lines []string, d *datadriven.TestData) string {
+func runElect(t *testing.T, c asker, lines []string, d *datadriven.TestData) string {
+	t.Helper()
 	r := &wire.ElectLeadersRequest{TimeoutMs: 30_000}
 	if d.HasArg("unclean") {
 		r.ElectionType = 1
@@ -433,7 +444,8 @@ func runElect(t testing.TB, c asker, lines []string, d *datadriven.TestData) str
 	return sorted(out)
 }
 
-func runReassign(t testing.TB, c asker, lines []string) string {
+func runReassign(t *testing.T, c asker, lines []string) string {
+	t.Helper()
 	r := &wire.AlterPartitionReassignmentsRequest{TimeoutMs: 30_000, AllowReplicationFactorChange: true}
 	for _, line := range lines {
 		name, pairs := words(t, line)
@@ -459,7 +471,8 @@ func runReassign(t testing.TB, c asker, lines []string) string {
 	return sorted(out)
 }
 
-func runFeatures(t testing.TB, c asker, lines []string) string {
+func runFeatures(t *testing.T, c asker, lines []string) string {
+	t.Helper()
 	r := &wire.UpdateFeaturesRequest{TimeoutMs: 30_000}
 	for _, line := range lines {
 		name, pairs := words(t, line)

@@ -122,7 +122,7 @@ func (d topics) createTopic(t *wire.CreateTopicsRequestCreatableTopic, result *w
 	if other, ok := d.image.Colliding(t.Name); ok {
 		return refuse(wire.InvalidTopic, "Topic '%s' collides with existing topic: %s", t.Name, other)
 	}
-	configs, f := settings{d.decider}.newTopicConfigs(t)
+	configs, f := settings(d).newTopicConfigs(t)
 	if f != nil {
 		return f
 	}
@@ -141,7 +141,7 @@ func (d topics) createTopic(t *wire.CreateTopicsRequestCreatableTopic, result *w
 	result.TopicID = id
 	result.NumPartitions = int32(len(parts))
 	result.ReplicationFactor = int16(len(parts[0].replicas))
-	result.Configs = settings{d.decider}.effectiveConfigs(configs)
+	result.Configs = settings(d).effectiveConfigs(configs)
 	return nil
 }
 

@@ -8,8 +8,12 @@ import (
 func TestDefaultFeaturesAreKafkas(t *testing.T) {
 	// As the format tools of 4.3.1 (level 30) and 4.4.0 (level 33) write them.
 	want := []FeatureLevel{
-		{FeatureMetadataVersion, 30}, {FeatureELRVersion, 1}, {FeatureGroupVersion, 1}, {FeatureShareVersion, 1},
-		{FeatureStreamsVersion, 1}, {FeatureTransactionVersion, 2},
+		{FeatureMetadataVersion, 30},
+		{FeatureELRVersion, 1},
+		{FeatureGroupVersion, 1},
+		{FeatureShareVersion, 1},
+		{FeatureStreamsVersion, 1},
+		{FeatureTransactionVersion, 2},
 	}
 	if got := DefaultFeatures(30); !slices.Equal(got, want) {
 		t.Errorf("level 30: %v", got)

@@ -110,7 +110,7 @@ func (i *Image) PartitionCount() int { return i.partitions }
 func (i *Image) Topics() iter.Seq[*Topic] {
 	return func(yield func(*Topic) bool) {
 		for _, s := range i.byID.shards {
-			for _, t := range s { //unordered: callers are told
+			for _, t := range s { // unordered: callers are told
 				if !yield(t) {
 					return
 				}

@@ -15,7 +15,8 @@ import (
 
 func id(n int) wire.UUID { return wire.UUID{0: 9, 12: byte(n >> 8), 15: byte(n)} }
 
-func text(s string) *string { return &s }
+//go:fix inline
+func text(s string) *string { return new(s) }
 
 // encode writes the snapshot of an image.
 func encode(i *Image) [][]byte {
@@ -27,7 +28,7 @@ func encode(i *Image) [][]byte {
 }
 
 // decode builds an image from a snapshot.
-func decode(t testing.TB, values [][]byte, offset int64, epoch int32) *Image {
+func decode(t *testing.T, values [][]byte, offset int64, epoch int32) *Image {
 	t.Helper()
 	d := Empty().Edit()
 	for _, v := range values {
@@ -46,7 +47,7 @@ func decode(t testing.TB, values [][]byte, offset int64, epoch int32) *Image {
 	return i
 }
 
-func apply(t testing.TB, i *Image, records ...wire.MetadataRecord) (*Image, *Delta) {
+func apply(t *testing.T, i *Image, records ...wire.MetadataRecord) (*Image, *Delta) {
 	t.Helper()
 	d := i.Edit()
 	for _, r := range records {
@@ -74,7 +75,7 @@ func everything() []wire.MetadataRecord {
 		&wire.FeatureLevelRecord{Name: FeatureMetadataVersion, FeatureLevel: LatestVersion},
 		&wire.FeatureLevelRecord{Name: FeatureGroupVersion, FeatureLevel: 1},
 		&wire.RegisterBrokerRecord{
-			BrokerID: 1, BrokerEpoch: 7, IncarnationID: id(40), Rack: text("r1"), Fenced: true,
+			BrokerID: 1, BrokerEpoch: 7, IncarnationID: id(40), Rack: new("r1"), Fenced: true,
 			EndPoints: []wire.RegisterBrokerRecordBrokerEndpoint{{Name: "PLAINTEXT", Host: "h", Port: 9092}},
 			Features:  []wire.RegisterBrokerRecordBrokerFeature{{Name: FeatureGroupVersion, MaxSupportedVersion: 1}},
 			LogDirs:   []wire.UUID{id(1)}, CordonedLogDirs: []wire.UUID{id(1)},
@@ -89,12 +90,12 @@ func everything() []wire.MetadataRecord {
 			LeaderRecoveryState: Recovering, Directories: []wire.UUID{id(2), id(1)},
 			EligibleLeaderReplicas: []int32{1}, LastKnownELR: []int32{2},
 		},
-		&wire.ConfigRecord{ResourceType: TopicResource, ResourceName: "a", Name: "retention.ms", Value: text("1")},
-		&wire.ConfigRecord{ResourceType: BrokerResource, ResourceName: "", Name: "min.insync.replicas", Value: text("1")},
-		&wire.ConfigRecord{ResourceType: GroupResource, ResourceName: "g", Name: "share.auto.offset.reset", Value: text("")},
+		&wire.ConfigRecord{ResourceType: TopicResource, ResourceName: "a", Name: "retention.ms", Value: new("1")},
+		&wire.ConfigRecord{ResourceType: BrokerResource, ResourceName: "", Name: "min.insync.replicas", Value: new("1")},
+		&wire.ConfigRecord{ResourceType: GroupResource, ResourceName: "g", Name: "share.auto.offset.reset", Value: new("")},
 		&wire.ProducerIdsRecord{BrokerID: 1, BrokerEpoch: 7, NextProducerID: 3000},
 		&wire.ClientQuotaRecord{
-			Entity: []wire.ClientQuotaRecordEntityData{{EntityType: "user", EntityName: text("u")}, {EntityType: "client-id"}},
+			Entity: []wire.ClientQuotaRecordEntityData{{EntityType: "user", EntityName: new("u")}, {EntityType: "client-id"}},
 			Key:    "producer_byte_rate", Value: 1.5,
 		},
 		&wire.AccessControlEntryRecord{ID: id(200), ResourceType: 2, ResourceName: "a", Principal: "User:x", Host: "*"},
@@ -105,7 +106,7 @@ func everything() []wire.MetadataRecord {
 	}
 }
 
-func sameImage(t testing.TB, got, want *Image) {
+func sameImage(t *testing.T, got, want *Image) {
 	t.Helper()
 	if diff := cmp.Diff(encode(want), encode(got), cmpopts.EquateEmpty()); diff != "" {
 		t.Errorf("snapshots differ (-want +got):\n%s", diff)
@@ -227,8 +228,10 @@ func TestBrokerRegistrationChanges(t *testing.T) {
 	if b := img.Broker(1); b.Fenced || !b.Active() {
 		t.Errorf("not unfenced: %+v", b)
 	}
-	img, _ = apply(t, img, &wire.BrokerRegistrationChangeRecord{BrokerID: 1, BrokerEpoch: 7, InControlledShutdown: 1,
-		CordonedLogDirs: []wire.UUID{}})
+	img, _ = apply(t, img, &wire.BrokerRegistrationChangeRecord{
+		BrokerID: 1, BrokerEpoch: 7, InControlledShutdown: 1,
+		CordonedLogDirs: []wire.UUID{},
+	})
 	if b := img.Broker(1); b.Active() || len(b.CordonedLogDirs) != 0 || len(b.LogDirs) != 1 {
 		t.Errorf("shutting down: %+v", b)
 	}
@@ -296,7 +299,8 @@ func TestTransactionsTakeEffectAtTheirEnd(t *testing.T) {
 		t.Error("an aborted transaction shows, or its offset does not")
 	}
 	for _, bad := range [][]wire.MetadataRecord{
-		{&wire.EndTransactionRecord{}}, {&wire.AbortTransactionRecord{}},
+		{&wire.EndTransactionRecord{}},
+		{&wire.AbortTransactionRecord{}},
 		{&wire.BeginTransactionRecord{}, &wire.BeginTransactionRecord{}},
 	} {
 		if _, err := NewReplay(Empty()).Batch(bad, 1, 1); err == nil {
@@ -330,7 +334,7 @@ func draw(t *rapid.T, img *Image, n int) wire.MetadataRecord {
 	case 4:
 		return &wire.RemoveTopicRecord{TopicID: pick().ID}
 	default:
-		value := []*string{nil, text("1"), text("2")}[rapid.IntRange(0, 2).Draw(t, "value")]
+		value := []*string{nil, new("1"), new("2")}[rapid.IntRange(0, 2).Draw(t, "value")]
 		return &wire.ConfigRecord{ResourceType: TopicResource, ResourceName: fmt.Sprint("t", n/2), Name: fmt.Sprint("k", n%3), Value: value}
 	}
 }

@@ -35,7 +35,7 @@ func (t *table[K, V]) get(k K) (V, bool) {
 // each calls f for every entry, in no useful order.
 func (t *table[K, V]) each(f func(K, V)) {
 	for _, s := range t.shards {
-		for k, v := range s { //unordered: callers sort, or fill a map
+		for k, v := range s { // unordered: callers sort, or fill a map
 			f(k, v)
 		}
 	}

@@ -122,8 +122,12 @@ func (p *Partition) changed(r *wire.PartitionChangeRecord) *Partition {
 		field *[]int32
 		value []int32
 	}{
-		{&n.ISR, r.ISR}, {&n.Replicas, r.Replicas}, {&n.Removing, r.RemovingReplicas},
-		{&n.Adding, r.AddingReplicas}, {&n.ELR, r.EligibleLeaderReplicas}, {&n.LastKnownELR, r.LastKnownELR},
+		{&n.ISR, r.ISR},
+		{&n.Replicas, r.Replicas},
+		{&n.Removing, r.RemovingReplicas},
+		{&n.Adding, r.AddingReplicas},
+		{&n.ELR, r.EligibleLeaderReplicas},
+		{&n.LastKnownELR, r.LastKnownELR},
 	} {
 		if f.value != nil {
 			*f.field = f.value

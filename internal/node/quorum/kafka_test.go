@@ -26,8 +26,8 @@ const (
 )
 
 // mountKafka copies the directory to a simulated disk, without the names in leave.
-func mountKafka(t testing.TB, leave ...string) *vfs.Sim {
-	t.Helper()
+func mountKafka(tb testing.TB, leave ...string) *vfs.Sim {
+	tb.Helper()
 	sim := vfs.NewSim(vfs.SimConfig{})
 	err := filepath.WalkDir(kafkaDir, func(path string, e fs.DirEntry, err error) error {
 		if err != nil || slices.Contains(leave, e.Name()) {
@@ -58,7 +58,7 @@ func mountKafka(t testing.TB, leave ...string) *vfs.Sim {
 		return sim.SyncDir(filepath.Dir(to))
 	})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return sim
 }

@@ -47,12 +47,12 @@ func (q *Quorum) loadBootstrap() error {
 		path := filepath.Join(q.o.Store.Dir(), bootstrapFile)
 		var err error
 		image, _, err = readSnapshot(q.o.FS, path, snapshotID{})
-		if err != nil && !errors.Is(err, vfs.ErrNotExist) {
-			return err
-		}
-		if err != nil {
+		if errors.Is(err, vfs.ErrNotExist) {
 			q.bootstrap = slices.Collect(bootstrapRecords(0))
 			return nil
+		}
+		if err != nil {
+			return err
 		}
 	}
 	q.bootstrap = slices.Collect(image.Records())
@@ -68,8 +68,8 @@ func (q *Quorum) loadSnapshot() (*metadata.Image, error) {
 	}
 	q.retention.snapshots = files
 	var damaged error
-	for i := len(files) - 1; i >= 0; i-- {
-		id := files[i].snapshotID
+	for _, file := range slices.Backward(files) {
+		id := file.snapshotID
 		if id.end < q.log.Start() {
 			break // the log does not continue it
 		}

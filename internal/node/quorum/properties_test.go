@@ -11,23 +11,23 @@ import (
 	"github.com/moldau/moldau/internal/format/wire"
 )
 
-func put(t testing.TB, fs vfs.FS, path, text string) {
-	t.Helper()
+func put(tb testing.TB, fs vfs.FS, path, text string) {
+	tb.Helper()
 	if err := fs.MkdirAll(filepath.Dir(path)); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	f, err := fs.Edit(path)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	if err := f.Truncate(0); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	if _, err := f.WriteAt([]byte(text), 0); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	if err := f.Close(); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 }
 
@@ -40,24 +40,48 @@ func TestForeignDirectoriesAreRefused(t *testing.T) {
 		files map[string]string
 		want  string
 	}{
-		{"another node", map[string]string{"data/meta.properties": strings.Replace(meta, "node.id=1", "node.id=2", 1)},
-			"data/meta.properties belongs to node 2, but this node is 1"},
-		{"another cluster", map[string]string{"data/meta.properties": strings.Replace(meta, "4L6g", "5L6g", 1)},
-			"belongs to cluster 5L6g3nShT-eMCtK--X86sw, but the configured cluster id is 4L6g"},
-		{"no properties", map[string]string{"data/orders-0/00000000000000000000.log": ""},
-			"data directory data has no meta.properties but is not empty (it has orders-0)"},
-		{"no properties but a log", map[string]string{"data/__cluster_metadata-0/00000000000000000000.log": "x"},
-			"is not empty (it has __cluster_metadata-0)"},
-		{"a copy", map[string]string{"data/meta.properties": meta, "more/meta.properties": meta},
-			"data and more have the same directory.id K01WB-gSTyGKCsvWuOclrg"},
-		{"unknown version", map[string]string{"data/meta.properties": strings.Replace(meta, "version=1", "version=7", 1)},
-			`is damaged: its version is "7"; 0 and 1 are known`},
+		{
+			"another node",
+			map[string]string{"data/meta.properties": strings.Replace(meta, "node.id=1", "node.id=2", 1)},
+			"data/meta.properties belongs to node 2, but this node is 1",
+		},
+		{
+			"another cluster",
+			map[string]string{"data/meta.properties": strings.Replace(meta, "4L6g", "5L6g", 1)},
+			"belongs to cluster 5L6g3nShT-eMCtK--X86sw, but the configured cluster id is 4L6g",
+		},
+		{
+			"no properties",
+			map[string]string{"data/orders-0/00000000000000000000.log": ""},
+			"data directory data has no meta.properties but is not empty (it has orders-0)",
+		},
+		{
+			"no properties but a log",
+			map[string]string{"data/__cluster_metadata-0/00000000000000000000.log": "x"},
+			"is not empty (it has __cluster_metadata-0)",
+		},
+		{
+			"a copy",
+			map[string]string{"data/meta.properties": meta, "more/meta.properties": meta},
+			"data and more have the same directory.id K01WB-gSTyGKCsvWuOclrg",
+		},
+		{
+			"unknown version",
+			map[string]string{"data/meta.properties": strings.Replace(meta, "version=1", "version=7", 1)},
+			`is damaged: its version is "7"; 0 and 1 are known`,
+		},
 		{"empty file", map[string]string{"data/meta.properties": ""}, "is damaged"},
 		{"no cluster", map[string]string{"data/meta.properties": "version=1\nnode.id=1\n"}, "names no cluster.id"},
-		{"reserved directory", map[string]string{"data/meta.properties": strings.Replace(meta, "K01WB-gSTyGKCsvWuOclrg", "AAAAAAAAAAAAAAAAAAAAAQ", 1)},
-			"is no identifier of a directory"},
-		{"metadata directory lost", map[string]string{"more/meta.properties": other},
-			"the metadata directory data is empty although the other data directories belong to cluster"},
+		{
+			"reserved directory",
+			map[string]string{"data/meta.properties": strings.Replace(meta, "K01WB-gSTyGKCsvWuOclrg", "AAAAAAAAAAAAAAAAAAAAAQ", 1)},
+			"is no identifier of a directory",
+		},
+		{
+			"metadata directory lost",
+			map[string]string{"more/meta.properties": other},
+			"the metadata directory data is empty although the other data directories belong to cluster",
+		},
 		{"huge", map[string]string{"data/meta.properties": strings.Repeat("#", maxMetaBytes+1)}, "cannot be read"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -18,7 +18,7 @@ const clusterID = "4L6g3nShT-eMCtK--X86sw"
 
 // machine is one node's process on a simulated disk.
 type process struct {
-	t     testing.TB
+	t     *testing.T
 	world *clock.Hand
 	fs    vfs.FS
 	store *commitlog.Store
@@ -29,7 +29,7 @@ type process struct {
 	failed error
 }
 
-func brokerConfig(t testing.TB, more ...string) *config.BrokerConfig {
+func brokerConfig(t *testing.T, more ...string) *config.BrokerConfig {
 	t.Helper()
 	values := config.Values{"node.id": "1", "process.roles": "broker,controller", "log.dirs": "data"}
 	for i := 0; i < len(more); i += 2 {
@@ -50,7 +50,7 @@ func formatOptions(fs vfs.FS, w clock.World) FormatOptions {
 }
 
 // open formats if need be and opens store and quorum.
-func open(t testing.TB, fs vfs.FS, w *clock.Hand, c *config.BrokerConfig) (*process, error) {
+func open(t *testing.T, fs vfs.FS, w *clock.Hand, c *config.BrokerConfig) (*process, error) {
 	t.Helper()
 	p := &process{t: t, world: w, fs: fs}
 	var err error
@@ -83,7 +83,7 @@ func open(t testing.TB, fs vfs.FS, w *clock.Hand, c *config.BrokerConfig) (*proc
 }
 
 // start opens and starts.
-func start(t testing.TB, fs vfs.FS, w *clock.Hand, c *config.BrokerConfig) (*process, error) {
+func start(t *testing.T, fs vfs.FS, w *clock.Hand, c *config.BrokerConfig) (*process, error) {
 	t.Helper()
 	p, err := open(t, fs, w, c)
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"strconv"
+	"strings"
 
 	"github.com/moldau/moldau/internal/clock"
 	"github.com/moldau/moldau/internal/disk/vfs"
@@ -50,7 +51,8 @@ func (q *Quorum) Start(ready func(error)) {
 	})
 	step(q.controllerRegistration(), func(any) error { return nil })
 	step(q.brokerRegistration(), func(reply any) error {
-		r := reply.(*wire.BrokerRegistrationResponse)
+		r, ok := reply.(*wire.BrokerRegistrationResponse)
+		invariant.Check(ok, "quorum: a registration is answered with %T", reply)
 		if r.ErrorCode != wire.None {
 			return q.registrationError(r.ErrorCode)
 		}
@@ -77,21 +79,21 @@ func (q *Quorum) registrationError(code wire.Code) error {
 	if code == wire.UnsupportedVersion {
 		return fmt.Errorf("the cluster's finalized features (%s) are beyond what this release supports: run a newer release", q.featureList())
 	}
-	return fmt.Errorf("the controller refuses to register broker %d: %s (%s)", q.o.Identity.NodeID, code, code.Message())
+	return fmt.Errorf("the controller refuses to register broker %d: %w (%s)", q.o.Identity.NodeID, code, code.Message())
 }
 
 func (q *Quorum) featureList() string {
-	var text string
+	var text strings.Builder
 	features := q.Image().Features()
 	for _, f := range metadata.SupportedFeatures() {
 		if level := features[f.Name]; level < f.Min || level > f.Max {
-			text += fmt.Sprintf("%s %d; ", f.Name, level)
+			text.WriteString(fmt.Sprintf("%s %d; ", f.Name, level))
 		}
 	}
-	if text == "" {
+	if text.String() == "" {
 		return "one of a later release"
 	}
-	return text[:len(text)-2]
+	return text.String()[:len(text.String())-2]
 }
 
 // elect begins a new epoch: first durably in quorum-state, then with a leader change record, which goes in
@@ -153,9 +155,7 @@ func (q *Quorum) activate(*controller.Context) (controller.Decision, error) {
 	}
 	name := "Bootstrap records"
 	records = append(records, &wire.BeginTransactionRecord{Name: &name})
-	for _, rec := range q.bootstrap {
-		records = append(records, rec)
-	}
+	records = append(records, q.bootstrap...)
 	if bootstrapLevel(q.bootstrap, metadata.FeatureELRVersion) > 0 {
 		// Eligible leaders are counted against the cluster's minimum, so that becomes part of the metadata.
 		minimum := strconv.Itoa(q.o.Config.GetInt("min.insync.replicas"))
@@ -229,7 +229,7 @@ func (q *Quorum) unfence(c *controller.Context) (controller.Decision, error) {
 // there is much to replay, and calls done. After it Propose answers ErrClosed.
 func (q *Quorum) Close(done func(error)) {
 	stop := &wire.BrokerHeartbeatRequest{BrokerID: q.o.Identity.NodeID, BrokerEpoch: q.BrokerEpoch(), WantShutDown: true}
-	q.Propose(stop, func(reply any, err error) {
+	q.Propose(stop, func(_ any, err error) {
 		q.mu.Lock()
 		q.running = false
 		q.mu.Unlock()
