@@ -41,7 +41,7 @@ class Script:
                 check()
                 result.append("ok " + name)
             except Unsupported as e:
-                result.append("skip %s: %s" % (name, e or "the client has no such function"))
+                result.append("skip %s: %s" % (name, str(e) or "the client has no such function"))
             except BaseException as e:  # a check that fails in any way has failed
                 result.append("fail %s: %s: %s" % (name, type(e).__name__, str(e).replace("\n", " ")))
 

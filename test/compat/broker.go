@@ -1,0 +1,194 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// Names of the two brokers.
+const (
+	moldauName = "moldau"
+	kafkaName  = "kafka"
+)
+
+// readyLimit and stopLimit bound how long a broker may take to serve and to stop.
+const (
+	readyLimit = 90 * time.Second
+	stopLimit  = 60 * time.Second
+)
+
+// settings is the server.properties that both brokers are started with.
+const settings = `process.roles=broker,controller
+node.id=1
+controller.quorum.voters=1@localhost:%[2]d
+listeners=PLAINTEXT://localhost:%[1]d,CONTROLLER://localhost:%[2]d
+advertised.listeners=PLAINTEXT://localhost:%[1]d
+controller.listener.names=CONTROLLER
+log.dirs=%[3]s
+auto.create.topics.enable=false
+offsets.topic.num.partitions=4
+offsets.topic.replication.factor=1
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+transaction.state.log.num.partitions=4
+group.initial.rebalance.delay.ms=100
+group.consumer.min.heartbeat.interval.ms=500
+group.consumer.heartbeat.interval.ms=500
+`
+
+// broker is one broker process and its data directory, which outlives the process.
+type broker struct {
+	s          *suite
+	name       string // moldauName or kafkaName
+	addr       string
+	dir        string
+	properties string
+	cmd        *exec.Cmd
+	done       chan error
+}
+
+// freePort finds a port that nobody listens on.
+func (s *suite) freePort() (int, error) {
+	for range 500 {
+		s.ports++
+		l, err := net.Listen("tcp", fmt.Sprintf("localhost:%d", s.ports))
+		if err == nil {
+			return s.ports, l.Close()
+		}
+	}
+	return 0, fmt.Errorf("no free port between %d and %d: choose others with -port", s.ports-500, s.ports)
+}
+
+// broker prepares a broker with a new and empty directory, without starting it.
+func (s *suite) broker(name, label string) (*broker, error) {
+	port, err := s.freePort()
+	if err != nil {
+		return nil, err
+	}
+	controller, err := s.freePort()
+	if err != nil {
+		return nil, err
+	}
+	b := &broker{s: s, name: name, addr: fmt.Sprintf("localhost:%d", port), dir: filepath.Join(s.work, label),
+		properties: filepath.Join(s.work, label+".properties")}
+	return b, os.WriteFile(b.properties, fmt.Appendf(nil, settings, port, controller, b.dir), 0o644)
+}
+
+// as is the same directory and address, served by the other program.
+func (b *broker) as(name string) *broker {
+	o := *b
+	o.name, o.cmd, o.done = name, nil, nil
+	return &o
+}
+
+// start runs the broker and waits until it serves.
+func (b *broker) start(ctx context.Context) error {
+	log, err := os.OpenFile(b.dir+"."+b.name+".log", os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	if b.name == moldauName {
+		b.cmd = exec.Command(b.s.moldau, "start", "--config", b.properties)
+	} else {
+		if _, err := os.Stat(filepath.Join(b.dir, "meta.properties")); err != nil {
+			format := b.s.java(ctx, "kafka.tools.StorageTool", "format", "-t", "4L6g3nShT-eMCtK--X86sw", "-c", b.properties)
+			if out, err := format.CombinedOutput(); err != nil {
+				return fmt.Errorf("Kafka cannot format %s: %w\n%s", b.dir, err, out)
+			}
+		}
+		b.cmd = b.s.java(context.Background(), "kafka.Kafka", b.properties)
+	}
+	b.cmd.Stdout, b.cmd.Stderr = log, log
+	b.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := b.cmd.Start(); err != nil {
+		return err
+	}
+	b.done = make(chan error, 1)
+	go func(cmd *exec.Cmd, done chan error) { done <- cmd.Wait() }(b.cmd, b.done)
+	if err := b.ready(ctx); err != nil {
+		b.kill()
+		tail, _ := os.ReadFile(log.Name())
+		return fmt.Errorf("%s does not serve: %w\n%s", b.name, err, tail[max(0, len(tail)-2000):])
+	}
+	return nil
+}
+
+// ready asks for the broker list until there is one.
+func (b *broker) ready(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, readyLimit)
+	defer cancel()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		err := b.ping(ctx)
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-tick.C:
+		case err := <-b.done:
+			b.done <- err
+			return fmt.Errorf("it ended: %v", err)
+		case <-ctx.Done():
+			return errors.Join(err, ctx.Err())
+		}
+	}
+}
+
+func (b *broker) ping(ctx context.Context) error {
+	c, err := net.DialTimeout("tcp", b.addr, time.Second)
+	if err != nil {
+		return err
+	}
+	c.Close()
+	cl, err := kgo.NewClient(kgo.SeedBrokers(b.addr), kgo.RequestRetries(0))
+	if err != nil {
+		return err
+	}
+	defer cl.Close()
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	return cl.Ping(ctx)
+}
+
+// stop asks the broker to stop and waits until it has.
+func (b *broker) stop() error {
+	if b.cmd == nil {
+		return nil
+	}
+	if err := b.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		return err
+	}
+	defer func() { b.cmd = nil }()
+	select {
+	case err := <-b.done:
+		if b.name == kafkaName && err != nil && strings.Contains(err.Error(), "143") {
+			err = nil // the code of a virtual machine that SIGTERM ended in good order
+		}
+		return err
+	case <-time.After(stopLimit):
+		b.kill()
+		return fmt.Errorf("%s did not stop in %v", b.name, stopLimit)
+	}
+}
+
+// kill ends the broker with SIGKILL.
+func (b *broker) kill() {
+	if b.cmd == nil {
+		return
+	}
+	_ = b.cmd.Process.Kill()
+	<-b.done
+	b.cmd = nil
+}

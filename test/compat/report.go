@@ -1,0 +1,155 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"sync"
+)
+
+// The checks that every client reports, in the two halves of the table. A client without the
+// function reports the check as skipped.
+var halves = [][]string{
+	{"none", "gzip", "snappy", "lz4", "zstd", "keys", "nulls", "large", "toobig", "idem", "acks0", "acks1", "acksall", "times", "append"},
+	{"group", "commit", "resume", "share", "groups", "create", "describe", "alter", "grow", "offsets", "trim", "delete", "e-topic", "e-name", "e-repl", "e-dup"},
+}
+
+// extraChecks are reported by some clients besides.
+var extraChecks = map[string][]string{"java": {"new-group", "new-commit", "new-resume", "new-share", "new-groups"}}
+
+// result is how one check ended.
+type result struct {
+	state string // ok, skip or fail
+	why   string
+}
+
+// report collects results and prints them.
+type report struct {
+	verbose bool
+	mu      sync.Mutex
+	cells   map[string]map[string]result // client on broker, then check
+	rows    []string
+	single  []string // names of the checks outside the table, in order
+	singles map[string]result
+}
+
+func newReport(verbose bool) *report {
+	return &report{verbose: verbose, cells: map[string]map[string]result{}, singles: map[string]result{}}
+}
+
+func row(client, broker string) string { return client + " on " + broker }
+
+// client notes what one client printed. Checks that it did not report have failed.
+func (r *report) client(client, broker, output string, err error) {
+	got := map[string]result{}
+	for line := range strings.SplitSeq(output, "\n") {
+		state, rest, _ := strings.Cut(strings.TrimSpace(line), " ")
+		name, why, _ := strings.Cut(rest, ":")
+		if state == "ok" || state == "skip" || state == "fail" {
+			got[name] = result{state, strings.TrimSpace(why)}
+		}
+	}
+	for _, name := range slices.Concat(halves[0], halves[1], extraChecks[client]) {
+		if _, ok := got[name]; !ok {
+			got[name] = result{"fail", fmt.Sprintf("not reported (%v)", err)}
+		}
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.rows = append(r.rows, row(client, broker))
+	r.cells[row(client, broker)] = got
+}
+
+// check notes one check outside the table.
+func (r *report) check(name string, err error) {
+	res := result{state: "ok"}
+	if err != nil {
+		res = result{"fail", err.Error()}
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if _, ok := r.singles[name]; !ok {
+		r.single = append(r.single, name)
+	}
+	r.singles[name] = res
+	if r.verbose {
+		fmt.Println(strings.TrimSpace(res.state + " " + name + " " + res.why))
+	}
+}
+
+// print writes the tables, the failures and the counts, and returns how many failed.
+func (r *report) print(w io.Writer) (failed int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	passed, skipped := 0, 0
+	var failures []string
+	count := func(name string, res result) {
+		switch res.state {
+		case "ok":
+			passed++
+		case "skip":
+			skipped++
+		default:
+			failed++
+			failures = append(failures, name+": "+res.why)
+		}
+	}
+	slices.Sort(r.rows)
+	for _, half := range halves {
+		if len(r.rows) > 0 {
+			r.table(w, half)
+		}
+	}
+	for _, row := range r.rows {
+		client, _, _ := strings.Cut(row, " on ")
+		for _, name := range slices.Concat(halves[0], halves[1], extraChecks[client]) {
+			count(row+", "+name, r.cells[row][name])
+		}
+		if extra := extraChecks[client]; extra != nil {
+			r.line(w, row, extra)
+		}
+	}
+	for _, name := range r.single {
+		fmt.Fprintf(w, "%-5s %s\n", cell(r.singles[name]), name)
+		count(name, r.singles[name])
+	}
+	for _, f := range failures {
+		fmt.Fprintln(w, "FAIL", f)
+	}
+	fmt.Fprintf(w, "%d passed, %d failed, %d skipped\n", passed, failed, skipped)
+	return failed
+}
+
+func (r *report) table(w io.Writer, names []string) {
+	fmt.Fprintf(w, "\n%-26s", "")
+	for _, n := range names {
+		fmt.Fprintf(w, " %-*s", max(len(n), 4), n)
+	}
+	for _, row := range r.rows {
+		fmt.Fprintf(w, "\n%-26s", row)
+		for _, n := range names {
+			fmt.Fprintf(w, " %-*s", max(len(n), 4), cell(r.cells[row][n]))
+		}
+	}
+	fmt.Fprintln(w)
+}
+
+// line writes the checks that only this client has.
+func (r *report) line(w io.Writer, row string, names []string) {
+	fmt.Fprintf(w, "%-26s", row)
+	for _, n := range names {
+		fmt.Fprintf(w, " %s %s", n, cell(r.cells[row][n]))
+	}
+	fmt.Fprintln(w)
+}
+
+func cell(r result) string {
+	switch r.state {
+	case "ok":
+		return "ok"
+	case "skip":
+		return "-"
+	}
+	return "FAIL"
+}
