@@ -131,3 +131,49 @@ func unknownOffsets(t *wire.OffsetFetchRequestTopics) wire.OffsetFetchResponseTo
 	}
 	return out
 }
+
+// serveOffsetDelete deletes committed offsets of partitions that exist.
+func serveOffsetDelete(b *Broker, q *edge.Request, m *wire.OffsetDeleteRequest, answer func(*wire.OffsetDeleteResponse)) {
+	img := b.image()
+	var refused []wire.OffsetDeleteResponseTopic
+	kept := m.Topics[:0:0]
+	for i := range m.Topics {
+		t := &m.Topics[i]
+		known := wire.OffsetDeleteRequestTopic{Name: t.Name}
+		bad := wire.OffsetDeleteResponseTopic{Name: t.Name}
+		topic, ok := img.Topic(t.Name)
+		for _, p := range t.Partitions {
+			if ok && p.PartitionIndex >= 0 && int(p.PartitionIndex) < len(topic.Partitions) {
+				known.Partitions = append(known.Partitions, p)
+				continue
+			}
+			bad.Partitions = append(bad.Partitions, wire.OffsetDeleteResponsePartition{PartitionIndex: p.PartitionIndex, ErrorCode: wire.UnknownTopicOrPartition})
+		}
+		if len(known.Partitions) > 0 {
+			kept = append(kept, known)
+		}
+		if len(bad.Partitions) > 0 {
+			refused = append(refused, bad)
+		}
+	}
+	m.Topics = kept
+	b.groups.OffsetDelete(m, client(q), q.Version, func(resp *wire.OffsetDeleteResponse) {
+		if resp.ErrorCode == wire.None {
+			resp.Topics = append(resp.Topics, refused...)
+		}
+		answer(resp)
+	})
+}
+
+// serveDescribeGroups describes groups, with what the client may do to them if it asks.
+func serveDescribeGroups(b *Broker, q *edge.Request, m *wire.DescribeGroupsRequest, answer func(*wire.DescribeGroupsResponse)) {
+	operations := m.IncludeAuthorizedOperations
+	b.groups.DescribeGroups(m, client(q), q.Version, func(resp *wire.DescribeGroupsResponse) {
+		for i := range resp.Groups {
+			if operations && resp.Groups[i].ErrorCode == wire.None {
+				resp.Groups[i].AuthorizedOperations = groupOperations
+			}
+		}
+		answer(resp)
+	})
+}

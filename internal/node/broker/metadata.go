@@ -17,11 +17,11 @@ const noOperations int32 = -2147483648
 
 // Operations that anybody may do while no authorizer is set, as Kafka lists
 // them (bits by AclOperation code): on topics READ to DESCRIBE_CONFIGS, on the
-// cluster CREATE to IDEMPOTENT_WRITE, on groups READ, DELETE, DESCRIBE.
+// cluster CREATE to IDEMPOTENT_WRITE, on groups READ, DELETE, DESCRIBE and their settings.
 const (
 	topicOperations   int32 = 1<<3 | 1<<4 | 1<<5 | 1<<6 | 1<<7 | 1<<8 | 1<<10 | 1<<11
 	clusterOperations int32 = 1<<5 | 1<<7 | 1<<8 | 1<<9 | 1<<10 | 1<<11 | 1<<12
-	groupOperations   int32 = 1<<3 | 1<<6 | 1<<8
+	groupOperations   int32 = 1<<3 | 1<<6 | 1<<8 | 1<<10 | 1<<11
 )
 
 // serveMetadata lists brokers and topics, and creates topics on the way if
