@@ -15,9 +15,6 @@ import (
 
 func id(n int) wire.UUID { return wire.UUID{0: 9, 12: byte(n >> 8), 15: byte(n)} }
 
-//go:fix inline
-func text(s string) *string { return new(s) }
-
 // encode writes the snapshot of an image.
 func encode(i *Image) [][]byte {
 	var all [][]byte

@@ -11,6 +11,7 @@ import (
 	"github.com/moldau/moldau/internal/disk/commitlog"
 	"github.com/moldau/moldau/internal/disk/vfs"
 	"github.com/moldau/moldau/internal/format/wire"
+	"github.com/moldau/moldau/internal/machine/controller"
 	"github.com/moldau/moldau/internal/machine/metadata"
 )
 
@@ -211,5 +212,39 @@ func TestRestartKeepsEverything(t *testing.T) {
 			}
 			p.ask(create("c", 1))
 		})
+	}
+}
+
+func TestFeaturesOfALaterReleaseStopTheStart(t *testing.T) {
+	w := clock.NewHand(1)
+	sim := vfs.NewSim(vfs.SimConfig{})
+	p, err := start(t, sim.Mount(), w, brokerConfig(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.q.propose(func(*controller.Context) (controller.Decision, error) {
+		return controller.Decision{Records: []wire.MetadataRecord{
+			&wire.FeatureLevelRecord{Name: "metadata.version", FeatureLevel: metadata.LatestVersion + 1},
+			&wire.FeatureLevelRecord{Name: "new.version", FeatureLevel: 3},
+		}}, nil
+	}, func(_ any, err error) {
+		if err != nil {
+			t.Error(err)
+		}
+	})
+	w.Run()
+	p.stop()
+	_, err = start(t, sim.Mount(), clock.NewHand(2), brokerConfig(t))
+	if want := "metadata.version 34, new.version 3"; err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("error %v, want one with %s", err, want)
+	}
+}
+
+func TestForeignVoterStopsTheStart(t *testing.T) {
+	sim := mountKafka(t)
+	put(t, sim, "data/meta.properties", strings.Replace(meta, "K01WB", "L01WB", 1))
+	_, err := open(t, sim.Mount(), clock.NewHand(1), brokerConfig(t))
+	if err == nil || !strings.Contains(err.Error(), "the only voter of the metadata quorum is node 1 with directory") {
+		t.Errorf("error %v", err)
 	}
 }

@@ -2,7 +2,9 @@ package quorum
 
 import (
 	"fmt"
+	"maps"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -82,18 +84,17 @@ func (q *Quorum) registrationError(code wire.Code) error {
 	return fmt.Errorf("the controller refuses to register broker %d: %w (%s)", q.o.Identity.NodeID, code, code.Message())
 }
 
+// featureList names the features whose levels are beyond ours.
 func (q *Quorum) featureList() string {
-	var text strings.Builder
-	features := q.Image().Features()
-	for _, f := range metadata.SupportedFeatures() {
-		if level := features[f.Name]; level < f.Min || level > f.Max {
-			text.WriteString(fmt.Sprintf("%s %d; ", f.Name, level))
+	var list []string
+	levels := q.Image().Features()
+	for _, name := range slices.Sorted(maps.Keys(levels)) {
+		f, known := metadata.SupportedFeature(name)
+		if level := levels[name]; !known || level < f.Min || level > f.Max {
+			list = append(list, fmt.Sprintf("%s %d", name, level))
 		}
 	}
-	if text.String() == "" {
-		return "one of a later release"
-	}
-	return text.String()[:len(text.String())-2]
+	return strings.Join(list, ", ")
 }
 
 // elect begins a new epoch: first durably in quorum-state, then with a leader change record, which goes in
