@@ -153,7 +153,7 @@ func (t *Table) findOrAdd(id int64) *producer {
 // (producer.id.expiration.ms), and verifications as old; it returns how many producers. It looks at all of them,
 // so call it now and then (producer.id.expiration.check.interval.ms).
 func (t *Table) Expire(now, expirationMs int64) int {
-	for id, v := range t.verifying {
+	for id, v := range t.verifying { //unordered: each is kept or dropped by itself
 		if now-v.since >= expirationMs {
 			delete(t.verifying, id)
 		}
