@@ -40,6 +40,7 @@ type modelLog struct {
 type sentBatch struct {
 	base, last int64
 	data       []byte
+	a          *commitlog.Append
 }
 
 const topics = 3
@@ -115,7 +116,7 @@ func (w *world) append(topic string, size int) *commitlog.Append {
 	}
 	l.Append(a)
 	if a.Err == nil {
-		m.sent = append(m.sent, sentBatch{a.BaseOffset, a.LastOffset, a.Records})
+		m.sent = append(m.sent, sentBatch{a.BaseOffset, a.LastOffset, a.Records, a})
 	}
 	return a
 }
@@ -171,10 +172,12 @@ func (w *world) readAll(l *commitlog.Log, from, to int64) []byte {
 			w.t.Fatalf("seed %d: reading %s at %d: %v", w.seed, l.Topic(), from, err)
 		}
 		b, err := v.Bytes(nil)
+		size, pos, mem := v.Len, v.Pos, v.Mem != nil
 		v.Release()
 		if err != nil || len(b) == 0 {
 			w.t.Fatalf("seed %d: reading %s at %d of %d: %d bytes, %v", w.seed, l.Topic(), from, to, len(b), err)
 		}
+		before := from
 		for len(b) > 0 {
 			e, rest, err := record.Next(b)
 			if err != nil {
@@ -185,6 +188,9 @@ func (w *world) readAll(l *commitlog.Log, from, to int64) []byte {
 				from = e.LastOffset() + 1
 			}
 			b = rest
+		}
+		if from == before {
+			w.t.Fatalf("seed %d: reading %s at %d of %d gives nothing that is wanted: %d bytes at %d, in memory %v", w.seed, l.Topic(), from, to, size, pos, mem)
 		}
 	}
 	return all

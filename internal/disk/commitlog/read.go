@@ -136,7 +136,7 @@ func (v *View) cutMem(b []byte, offset, limit int64, maxBytes int, minOne bool) 
 	for to < len(b) && record.Batch(b[to:]).BaseOffset() < limit {
 		n := record.Batch(b[to:]).Length()
 		if to+n-from > maxBytes && (to > from || !minOne) {
-			to = from + maxBytes
+			to = max(to, from+maxBytes)
 			break
 		}
 		to += n

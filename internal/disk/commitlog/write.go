@@ -112,6 +112,7 @@ func (l *Log) writeDirect(head *Append) (failed *Append, err error) {
 	if err := l.flushTail(); err != nil {
 		return head, err
 	}
+	l.round.firstSeg = nil
 	bufs := l.store.takeBufs()
 	defer func() { l.store.giveBufs(bufs) }()
 	for a := head; a != nil; {
