@@ -114,9 +114,7 @@ controller.listener.names=CONTROLLER
 controller.quorum.bootstrap.servers=localhost:9093
 offsets.topic.replication.factor=1
 transaction.state.log.replication.factor=1
-transaction.state.log.min.isr=1
 share.coordinator.state.topic.replication.factor=1
-share.coordinator.state.topic.min.isr=1
 `, dir, net.JoinHostPort(host, port), net.JoinHostPort(host, controller))
 }
 

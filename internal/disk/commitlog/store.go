@@ -109,6 +109,9 @@ func Open(o StoreOptions) (*Store, error) {
 		}
 	}
 	lock, err := s.fs.Lock(filepath.Join(s.dir, lockFile))
+	if errors.Is(err, vfs.ErrLocked) {
+		return nil, fmt.Errorf("the data directory %s is in use by another process: stop that broker, or give this one another log.dirs: %w", s.dir, err)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("locking data directory %s: %w", s.dir, err)
 	}
