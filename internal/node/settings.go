@@ -81,5 +81,12 @@ func groupConfig(cfg *config.BrokerConfig) coordinator.GroupConfig {
 	g.Codec = compress.Codec(cfg.GetInt("offsets.topic.compression.codec"))
 	g.CommitTimeoutMs = cfg.GetLong("offsets.commit.timeout.ms")
 	g.Partitions = int32(cfg.GetInt("offsets.topic.num.partitions"))
+	g.MinSessionTimeoutMs = int32(cfg.GetInt("group.min.session.timeout.ms"))
+	g.MaxSessionTimeoutMs = int32(cfg.GetInt("group.max.session.timeout.ms"))
+	g.MaxSize = int32(cfg.GetInt("group.max.size"))
+	g.InitialRebalanceDelayMs = int32(cfg.GetInt("group.initial.rebalance.delay.ms"))
+	g.OffsetMetadataMaxBytes = int32(cfg.GetInt("offset.metadata.max.bytes"))
+	g.OffsetsRetentionMs = int64(cfg.GetInt("offsets.retention.minutes")) * 60_000
+	g.RetentionCheckIntervalMs = cfg.GetLong("offsets.retention.check.interval.ms")
 	return g
 }
