@@ -56,13 +56,11 @@ func (d *settled) tell() {
 	complete(d.head, d.failed, d.err)
 }
 
-// commitLoop runs rounds until the queue is empty. There is one at a time, to whom Store.settled belongs.
+// commitLoop runs rounds until the queue is empty. There is one at a time, to whom Store.settled belongs; it is
+// given back before the queue is free, because the next loop may begin at once.
 func (s *Store) commitLoop() {
-	for {
-		var more bool
-		if s.settled, more = s.commitOnce(s.settled[:0]); !more {
-			return
-		}
+	for done, more := s.settled, true; more; {
+		done, more = s.commitOnce(done[:0])
 	}
 }
 
@@ -82,6 +80,7 @@ func (s *Store) commitQueued(done []settled) ([]settled, bool) {
 	q := &s.queue
 	q.mu.Lock()
 	if q.head == nil || s.dead.Load() {
+		s.settled = done
 		q.active = false
 		q.mu.Unlock()
 		return done, false

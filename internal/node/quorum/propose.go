@@ -198,8 +198,10 @@ func (q *Quorum) publish(image *metadata.Image, delta *metadata.Delta) {
 // other failure is final, since what is on disk is not known any more.
 func (q *Quorum) refused(err error) {
 	err = fmt.Errorf("writing the metadata log: %w", err)
-	final := !errors.Is(err, commitlog.ErrNoSpace)
 	q.mu.Lock()
+	// Without the record that begins the epoch nothing may follow in it.
+	began := q.raft.HighWatermark() > 0
+	final := !errors.Is(err, commitlog.ErrNoSpace) || !began
 	all := q.queue
 	q.queue, q.queuedBytes, q.inFlight = nil, 0, 0
 	q.machine = controller.New(q.image.Load())

@@ -118,6 +118,91 @@ func TestFullDiskRefusesAndRecovers(t *testing.T) {
 	}
 }
 
+func TestFullDiskStopsTheStart(t *testing.T) {
+	w := clock.NewHand(1)
+	sim := vfs.NewSim(vfs.SimConfig{})
+	p, err := open(t, sim.Mount(), w, brokerConfig(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var calls []error
+	sim.Inject(vfs.Fault{Path: "*journal*", Ops: vfs.OpWrite | vfs.OpPreallocate | vfs.OpCreate, Err: vfs.ErrNoSpace})
+	sim.Inject(vfs.Fault{Path: "*.log", Ops: vfs.OpWrite, Err: vfs.ErrNoSpace})
+	p.q.Start(func(err error) { calls = append(calls, err) })
+	w.Advance(time.Minute)
+	if len(calls) != 1 || !errors.Is(calls[0], commitlog.ErrNoSpace) {
+		t.Errorf("Start ended with %v", calls)
+	}
+}
+
+func TestManyAskAtOnce(t *testing.T) {
+	fs, world, dir := vfs.NewOS(), &clock.Real{}, t.TempDir()
+	c := brokerConfig(t)
+	o := formatOptions(fs, world)
+	o.MetadataDir, o.Dirs = dir, []string{dir}
+	id, err := Format(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	store, err := commitlog.Open(commitlog.StoreOptions{FS: fs, Dir: dir, World: world, JournalFileBytes: 1 << 20})
+	if err != nil {
+		t.Fatal(err)
+	}
+	q, err := Open(Options{
+		Store: store, FS: fs, World: world, Config: c, Identity: id, LogDirs: []string{dir}, PreviousBrokerEpoch: -1,
+		Listeners: []Endpoint{{Name: "PLAINTEXT", Host: "h", Port: 9092}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	last := int64(-2)
+	q.Subscribe(func(i *metadata.Image, _ *metadata.Delta) {
+		if i.Offset() <= last {
+			t.Errorf("image %d after %d", i.Offset(), last)
+		}
+		last = i.Offset()
+	})
+	ready := make(chan error)
+	q.Start(func(err error) { ready <- err })
+	if err := <-ready; err != nil {
+		t.Fatal(err)
+	}
+	const askers, each = 8, 25
+	errs := make(chan error)
+	for a := range askers {
+		world.Go("asker", func() {
+			for n := range each {
+				name := fmt.Sprintf("t%d-%d", a, n)
+				answer := make(chan error)
+				q.Propose(create(name, 1), func(_ any, err error) {
+					if _, ok := q.Image().Topic(name); err == nil && !ok {
+						err = fmt.Errorf("%s is answered before it is published", name)
+					}
+					answer <- err
+				})
+				errs <- <-answer
+			}
+		})
+	}
+	for range askers * each {
+		if err := <-errs; err != nil {
+			t.Fatal(err)
+		}
+	}
+	closed := make(chan error)
+	world.Go("close", func() { q.Close(func(err error) { world.Go("closed", func() { closed <- err }) }) })
+	if err := <-closed; err != nil {
+		t.Fatal(err)
+	}
+	if err := store.CloseClean(q.BrokerEpoch()); err != nil {
+		t.Fatal(err)
+	}
+	if q.Image().TopicCount() != askers*each {
+		t.Errorf("%d topics", q.Image().TopicCount())
+	}
+	world.Wait()
+}
+
 func TestFailedDiskIsFinal(t *testing.T) {
 	w := clock.NewHand(1)
 	sim := vfs.NewSim(vfs.SimConfig{})
