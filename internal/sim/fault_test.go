@@ -1,6 +1,7 @@
 package sim_test
 
 import (
+	"errors"
 	"log/slog"
 	"testing"
 
@@ -94,5 +95,30 @@ func TestFailedSyncIsFinal(t *testing.T) {
 		if _, code = produce(t, r, h, 3, 100); code != wire.None {
 			t.Fatalf("%s: after a restart: %v", path, code)
 		}
+	}
+}
+
+func TestFlippedBitIsNeverServed(t *testing.T) {
+	r, h := boot(t, 3), sim.NewHistory("t", 0)
+	produce(t, r, h, 20, 3_000)
+	r.Kill()
+	if err := r.Boot(); err != nil { // what was in the journal is in the segment now
+		t.Fatal(err)
+	}
+	check(t, r, h)
+	if err := r.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Disk().FlipBit("/data/t-0/00000000000000000000.log", 10_000); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Boot(); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Check(h); !errors.Is(err, wire.CorruptMessage) {
+		t.Fatalf("reading past a flipped bit gives %v, want CORRUPT_MESSAGE", err)
+	}
+	if _, code := produce(t, r, h, 3, 100); code != wire.None {
+		t.Fatalf("a damaged record stops producers: %v", code)
 	}
 }

@@ -127,6 +127,18 @@ func (r *Rig) PowerCut() {
 	r.disk.PowerCut(vfs.Mix)
 }
 
+// Stop stops the node cleanly.
+func (r *Rig) Stop() error {
+	var stopped bool
+	var failed error
+	r.node.Stop(func(err error) { stopped, failed = true, err })
+	r.until(func() bool { return stopped })
+	if !stopped {
+		return errors.New("the node does not stop")
+	}
+	return failed
+}
+
 // Send sends a request; done gets the answer with its header, or an error when there
 // will be none.
 func (r *Rig) Send(m wire.Message, version int16, done func(response []byte, err error)) {

@@ -328,14 +328,7 @@ func (r *run) finish() error {
 	if err := r.verify(); err != nil {
 		return err
 	}
-	var stopped bool
-	var failed error
-	r.node.Stop(func(err error) { stopped, failed = true, err })
-	r.until(func() bool { return stopped })
-	if !stopped {
-		return errors.New("the node does not stop")
-	}
-	return failed
+	return r.Stop()
 }
 
 // Add adds what another run did.

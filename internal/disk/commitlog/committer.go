@@ -85,16 +85,22 @@ func (s *Store) commitQueued(done []settled) ([]settled, bool) {
 		q.mu.Unlock()
 		return done, false
 	}
-	list := q.take()
+	list := q.take(s.roundBytes())
 	q.mu.Unlock()
 	return s.round(list, done), true
 }
 
+// roundBytes is what one round takes: it has to fit a journal file, with one append more than the bound.
+func (s *Store) roundBytes() int { return int(min(maxRoundBytes, s.opts.JournalFileBytes/2)) }
+
+// directBytes is DirectBytes, or less where journal files are small.
+func (s *Store) directBytes() int { return int(min(DirectBytes, s.opts.JournalFileBytes/4)) }
+
 // take cuts off what one round may carry.
-func (q *queue) take() *Append {
+func (q *queue) take(limit int) *Append {
 	list, bytes := q.head, 0
 	for a := q.head; a != nil; a = a.next {
-		if bytes += len(a.Records); bytes >= maxRoundBytes && a.next != nil {
+		if bytes += len(a.Records); bytes >= limit && a.next != nil {
 			q.head = a.next
 			a.next = nil
 			return list
@@ -188,7 +194,7 @@ func (s *Store) writeDirects(logs []*Log) error {
 	for _, l := range logs {
 		r := &l.round
 		l.mu.Lock()
-		r.direct = r.bytes >= DirectBytes || l.unsynced
+		r.direct = r.bytes >= s.directBytes() || l.unsynced
 		l.mu.Unlock()
 		if !r.direct || r.bytes == 0 {
 			r.direct = false

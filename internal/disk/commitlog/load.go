@@ -113,6 +113,9 @@ func (s *Store) plans(entries []vfs.Entry, found *journal.Found) []*logLoad {
 	points := s.readCheckpoint(recoveryPointFile)
 	starts := s.readCheckpoint(logStartFile)
 	marks := s.readCheckpoint(highWatermarkFile)
+	s.noteDeparted(points)
+	s.noteDeparted(starts)
+	s.noteDeparted(marks)
 	byKey := map[itemKey][]journal.Item{}
 	for _, it := range found.Items {
 		k := itemKey{it.Topic, it.Partition}
@@ -203,6 +206,13 @@ func (s *Store) runLoads(loads []*logLoad) error {
 	return nil
 }
 
+// noteDeparted notes what a checkpoint file says of logs that are not there.
+func (s *Store) noteDeparted(lines map[logKey]int64) {
+	for key := range lines {
+		s.departed[key] = true
+	}
+}
+
 // adopt takes the loaded logs into the store.
 func (s *Store) adopt(loads []*logLoad) {
 	for _, d := range loads {
@@ -215,7 +225,9 @@ func (s *Store) adopt(loads []*logLoad) {
 			}
 			s.report.Offline[dirName(l.topic, l.partition)] = d.err
 		}
-		s.logs[logKey{l.topic, l.partition}] = l
+		key := logKey{l.topic, l.partition}
+		s.logs[key] = l
+		delete(s.departed, key)
 	}
 }
 
@@ -378,6 +390,7 @@ func (d *logLoad) openSegments() error {
 		s := newSegment(l.dir, base, now)
 		s.size, s.flushed, s.named, s.timesKnown = e.Size, e.Size, d.clean, false
 		s.createdMs = e.ModTimeMs
+		s.verified.trusted = e.Size
 		s.idx.writtenOffsets, s.idx.writtenTimes, s.idx.made, s.idx.synced = unknown, unknown, true, true
 		s.aborts = noAborts
 		name := offsetName(base)

@@ -190,6 +190,9 @@ func (l *Log) readFile(i int, offset, limit int64, maxBytes int, minOne bool) (v
 		n = max(n, int64(e.Size))
 	}
 	v.Pos, v.Len, v.Cold = at, int(max(n, 0)), behind+end-at > coldBytes
+	if err := l.verify(s, &v, e.Size); err != nil {
+		return v, false, err
+	}
 	return v, true, nil
 }
 

@@ -43,6 +43,8 @@ type segment struct {
 	sinceIndex int64
 	// createdMs is when it became the active segment.
 	createdMs int64
+	// verified is what need not be checked before it is read.
+	verified verified
 	// timesKnown says that maxTs is known; for old segments it is read when somebody asks.
 	timesKnown bool
 	// dirty says that the file has bytes which are not synced: the handle is held.

@@ -297,6 +297,10 @@ func (b *Broker) readCode(p *partition.Partition, offset int64, err error) wire.
 		return wire.OffsetOutOfRange
 	}
 	code, _ := appendCode(err)
+	var corrupt *commitlog.CorruptError
+	if errors.As(err, &corrupt) {
+		code = wire.CorruptMessage // to wait would not help the reader
+	}
 	b.logger.Error("a fetch could not read its records", "topic", p.Topic, "partition", p.Index, "offset", offset, "error", err)
 	return code
 }
