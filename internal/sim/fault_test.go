@@ -118,7 +118,8 @@ func TestFlippedBitIsNeverServed(t *testing.T) {
 	if err := r.Check(h); !errors.Is(err, wire.CorruptMessage) {
 		t.Fatalf("reading past a flipped bit gives %v, want CORRUPT_MESSAGE", err)
 	}
-	if _, code := produce(t, r, h, 3, 100); code != wire.None {
-		t.Fatalf("a damaged record stops producers: %v", code)
+	// The only replica is damaged: the partition is offline, loudly, and not just for its readers.
+	if _, code := produce(t, r, h, 1, 100); code != wire.KafkaStorageError {
+		t.Fatalf("a produce to the damaged partition is answered with %v", code)
 	}
 }
