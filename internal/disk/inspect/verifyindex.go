@@ -1,7 +1,9 @@
 package inspect
 
 import (
+	"cmp"
 	"fmt"
+	"io"
 
 	"github.com/moldau/moldau/internal/format/record"
 )
@@ -190,8 +192,10 @@ func (w *timeWalk) next(upTo int64) (e timeEntry, pos int64, ok bool, err error)
 	for w.r != nil && w.r.pos+timeIndexEntryBytes <= w.r.size {
 		b, err := w.r.bytes(w.r.pos, timeIndexEntryBytes)
 		if err != nil || len(b) < timeIndexEntryBytes {
+			err = cmp.Or(err, io.ErrUnexpectedEOF)
+			at := w.r.pos
 			w.r.pos = w.r.size
-			return e, 0, false, w.v.unreadable(w.path(), w.r.pos, fmt.Errorf("the file cannot be read to its end: %w", err))
+			return e, at, false, w.v.unreadable(w.path(), at, err)
 		}
 		e, pos = decodeTimeEntry(b, w.c.base), w.r.pos
 		unused := allZero(b)
