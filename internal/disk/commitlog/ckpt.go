@@ -329,6 +329,25 @@ func (s *Store) offsetsDue() bool {
 
 // writeOffsets writes Kafka's checkpoint files.
 func (s *Store) writeOffsets() error {
+	s.offsetsMu.Lock()
+	defer s.offsetsMu.Unlock()
+	s.mu.Lock()
+	departed := s.departed
+	s.departed = map[logKey]bool{}
+	s.mu.Unlock()
+	err := s.writeOffsetFiles()
+	if err != nil {
+		s.mu.Lock()
+		for key := range departed {
+			s.departed[key] = true
+		}
+		s.mu.Unlock()
+	}
+	return err
+}
+
+// writeOffsetFiles is writeOffsets; the caller holds offsetsMu.
+func (s *Store) writeOffsetFiles() error {
 	var points, starts, marks []offsetLine
 	for _, l := range s.Logs() {
 		key := logKey{l.topic, l.partition}

@@ -35,6 +35,8 @@ type modelLog struct {
 	// sent are all batches by base offset in this and earlier lives, as far as nothing else took their place.
 	sent  []sentBatch
 	acked int64 // all below was acknowledged, or found at a start
+	// doomed says that the log was being deleted or created again when the machine died.
+	doomed bool
 }
 
 type sentBatch struct {
@@ -105,10 +107,13 @@ func (w *world) numbered(size int) []byte {
 // append sends a batch, and takes note of its fate.
 func (w *world) append(topic string, size int) *commitlog.Append {
 	m := w.model[topic]
-	l, _ := w.store.Log(topic, 0)
+	l, ok := w.store.Log(topic, 0)
+	if !ok {
+		return &commitlog.Append{Err: commitlog.ErrClosed}
+	}
 	a := &commitlog.Append{Records: w.numbered(size), LeaderEpoch: 1}
 	a.Done = func(a *commitlog.Append) {
-		if a.Err == nil {
+		if a.Err == nil && w.model[topic] == m {
 			if a.LastOffset+1 > m.acked {
 				m.acked = a.LastOffset + 1
 			}
@@ -125,6 +130,13 @@ func (w *world) append(topic string, size int) *commitlog.Append {
 func (w *world) check(topic string, powerCut bool) {
 	m := w.model[topic]
 	l, ok := w.store.Log(topic, 0)
+	if m.doomed {
+		if ok {
+			_ = w.store.Delete(l)
+		}
+		w.create(topic, w.config(int(topic[1]-'0')))
+		return
+	}
 	if !ok {
 		w.t.Fatalf("seed %d: %s is gone", w.seed, topic)
 	}
@@ -141,6 +153,9 @@ func (w *world) check(topic string, powerCut bool) {
 		b, rest, err := record.Next(got)
 		if err != nil {
 			w.t.Fatalf("seed %d: %s at %d: %v", w.seed, topic, offset, err)
+		}
+		if len(kept) == 0 && b.BaseOffset() < offset && b.LastOffset() >= offset {
+			offset = b.BaseOffset() // records were deleted up to the middle of this batch
 		}
 		if b.CheckCRC() != nil || b.BaseOffset() != offset {
 			w.t.Fatalf("seed %d: %s: offset %d, expected %d, %v", w.seed, topic, b.BaseOffset(), offset, b.CheckCRC())
@@ -228,10 +243,63 @@ func (w *world) step() {
 	case 10:
 		w.hand.Advance(time.Duration(w.rng.IntN(3)) * time.Second)
 	case 11:
-		if w.rng.IntN(4) == 0 {
-			_ = w.store.Checkpoint()
+		w.rareStep(topic)
+	}
+}
+
+// rareStep does what happens now and then in a log's life.
+func (w *world) rareStep(topic string) {
+	m := w.model[topic]
+	l, ok := w.store.Log(topic, 0)
+	if !ok || l.Err() != nil {
+		return
+	}
+	switch w.rng.IntN(8) {
+	case 0, 1:
+		_ = w.store.Checkpoint()
+	case 2, 3:
+		// Until Truncate has returned nothing is promised above the offset; below, all.
+		if len(m.sent) == 0 || l.End() != l.Stable() {
+			return
+		}
+		at := m.sent[w.rng.IntN(len(m.sent))].base
+		if at < l.Start() || at > l.Stable() {
+			return
+		}
+		m.acked = min(m.acked, at)
+		if l.Truncate(at) == nil {
+			m.cut(at)
+		}
+	case 4:
+		before := l.Start() + int64(w.rng.IntN(int(l.Stable()-l.Start())+1))
+		if l.DeleteRecords(before) == nil {
+			m.start = before
+		}
+	case 5:
+		// The same topic id comes again, as when a replica moves away and back.
+		id := l.TopicID()
+		if w.store.Delete(l) != nil {
+			m.doomed = true
+			return
+		}
+		*m = modelLog{written: m.written}
+		if _, err := w.store.Create(topic, 0, id, w.config(int(topic[1]-'0'))); err != nil {
+			m.doomed = true
+		}
+	case 6:
+		w.store.Retain()
+	}
+}
+
+// cut forgets what was sent from an offset on.
+func (m *modelLog) cut(at int64) {
+	kept := m.sent[:0]
+	for _, s := range m.sent {
+		if s.base < at {
+			kept = append(kept, s)
 		}
 	}
+	m.sent = kept
 }
 
 func TestAcknowledgedRecordsSurviveCrashes(t *testing.T) {

@@ -452,6 +452,7 @@ func (l *Log) cutSegments(offset int64, full bool) error {
 func (s *Store) Delete(l *Log) error {
 	s.mu.Lock()
 	delete(s.logs, logKey{l.topic, l.partition})
+	s.departed[logKey{l.topic, l.partition}] = true
 	s.mu.Unlock()
 	queued, err := s.deleteFiles(l)
 	complete(queued, queued, ErrClosed)

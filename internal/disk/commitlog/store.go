@@ -33,8 +33,10 @@ type Store struct {
 	reportMu sync.Mutex // guards report while loading
 	report   Report
 
-	mu   sync.RWMutex // guards logs
+	mu   sync.RWMutex // guards logs and departed
 	logs map[logKey]*Log
+	// departed are logs that the checkpoint files still name: a new one of that name must not take their offsets for its own.
+	departed map[logKey]bool
 
 	queue   queue
 	settled []settled // the commit loop's memory
@@ -63,6 +65,8 @@ type Store struct {
 	ckptBusy   bool // a checkpoint is queued or running
 
 	ckptMu sync.Mutex // one checkpoint at a time
+
+	offsetsMu sync.Mutex // one writer of the checkpoint files at a time
 
 	timerMu   sync.Mutex // guards timers
 	timers    []clock.Timer
@@ -101,7 +105,7 @@ func Open(o StoreOptions) (*Store, error) {
 	o = o.withDefaults()
 	s := &Store{
 		fs: o.FS, dir: o.Dir, world: o.World, logger: o.Logger.With("dir", o.Dir), opts: o,
-		files: fileCache{fs: o.FS, limit: o.MaxOpenFiles}, logs: map[logKey]*Log{},
+		files: fileCache{fs: o.FS, limit: o.MaxOpenFiles}, logs: map[logKey]*Log{}, departed: map[logKey]bool{},
 	}
 	if _, err := s.fs.Stat(s.dir); errors.Is(err, vfs.ErrNotExist) {
 		if err := s.makeRoot(); err != nil {
@@ -176,9 +180,17 @@ func (s *Store) Create(topic string, partition int32, topicID [16]byte, c LogCon
 	if err := s.usable(); err != nil {
 		return nil, fmt.Errorf("creating %s-%d: %w", topic, partition, err)
 	}
+	key := logKey{topic, partition}
+	s.mu.RLock()
+	departed := s.departed[key]
+	s.mu.RUnlock()
+	if departed {
+		if err := s.writeOffsets(); err != nil {
+			return nil, fmt.Errorf("creating %s-%d: %w", topic, partition, err)
+		}
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	key := logKey{topic, partition}
 	if _, ok := s.logs[key]; ok {
 		return nil, fmt.Errorf("creating %s-%d in %s: %w", topic, partition, s.dir, vfs.ErrExist)
 	}
