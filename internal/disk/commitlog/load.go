@@ -438,6 +438,12 @@ func (d *logLoad) cleanFiles() error {
 			kept = append(kept, e)
 		}
 	}
+	if len(kept)+len(swaps) < len(d.files) {
+		// Neither may what was renamed to .deleted come back under its old name, once the checkpoints say that it is gone.
+		if err := fsys.SyncDir(l.dir); err != nil {
+			return err
+		}
+	}
 	d.files = kept
 	if len(swaps) > 0 {
 		if err := d.finishSwaps(swaps); err != nil {

@@ -193,7 +193,6 @@ func (l *Log) dropFirst(n int) error {
 		l.epochs.truncateStart(first)
 		l.producers.LogStartMoved(first)
 	}
-	l.recoveryPoint = max(l.recoveryPoint, l.start)
 	delay := l.cfg.FileDeleteDelayMs
 	l.mu.Unlock()
 	for _, s := range gone {
@@ -204,6 +203,9 @@ func (l *Log) dropFirst(n int) error {
 	if err := l.store.fs.SyncDir(l.dir); err != nil {
 		return fmt.Errorf("deleting segments of %s: %w", l.dir, err)
 	}
+	l.mu.Lock()
+	l.recoveryPoint = max(l.recoveryPoint, first)
+	l.mu.Unlock()
 	return l.dropSnapshots(first)
 }
 
