@@ -163,14 +163,8 @@ func readBulk(c *conn, drop *dropper, offset int64) (next int64, records int, er
 	if err != nil {
 		return 0, 0, err
 	}
-	if h.records <= 0 {
-		if offset < h.highWatermark {
-			return 0, 0, fmt.Errorf("no records although the high watermark is %d", h.highWatermark)
-		}
-		return 0, 0, drop.drop(frame)
-	}
 	if h.records < record.HeaderSize || len(head) < h.size+record.HeaderSize {
-		return 0, 0, fmt.Errorf("%d bytes of records: less than the head of a batch", h.records)
+		return 0, 0, fmt.Errorf("%d bytes of records, less than the head of a batch; the high watermark is %d", h.records, h.highWatermark)
 	}
 	batch := record.Batch(head[h.size : h.size+record.HeaderSize])
 	if first, last := batch.BaseOffset(), batch.LastOffset(); first > offset || last < offset {
@@ -180,6 +174,9 @@ func readBulk(c *conn, drop *dropper, offset int64) (next int64, records int, er
 	next = batch.BaseOffset() + whole*int64(batch.Count())
 	if whole == 0 || next > h.highWatermark {
 		return 0, 0, fmt.Errorf("%d whole batches up to offset %d, the high watermark is %d", whole, next, h.highWatermark)
+	}
+	if next == h.highWatermark {
+		next = 0 // the next fetch would wait for records
 	}
 	return next, h.records, drop.drop(frame)
 }
