@@ -48,6 +48,9 @@ type Summary struct {
 // maxProblemsPerFile bounds what is told of one file: a file of noise has nothing more to say.
 const maxProblemsPerFile = 50
 
+// unknownEnd stands for the end of a file that the disk does not give.
+const unknownEnd = math.MaxInt64
+
 // What to do about the kinds of problems.
 const (
 	doRestore = "nothing repairs this by itself: restore the partition from a replica or a backup, or copy what is whole with a consumer and delete the topic"
@@ -446,6 +449,7 @@ func (v *verifier) batches(r *reader, path string, next, unfinished int64, f fun
 				return err
 			}
 		default:
+			v.damagedFrom, v.damagedTo = r.pos, unknownEnd
 			return v.unreadable(path, r.pos, err)
 		}
 	}
@@ -455,6 +459,8 @@ func (v *verifier) batches(r *reader, path string, next, unfinished int64, f fun
 func (v *verifier) damaged(r *reader, path string, next, unfinished int64, bad error) error {
 	at, ok, err := r.resync(r.pos, next)
 	if err != nil {
+		v.damagedFrom, v.damagedTo = r.pos, unknownEnd
+		r.pos = r.size
 		return v.unreadable(path, r.pos, err)
 	}
 	if !ok {

@@ -252,6 +252,9 @@ func (w *timeWalk) finish() error {
 		if !ok {
 			break
 		}
+		if w.c.torn {
+			continue
+		}
 		if err := w.tell(pos, fmt.Sprintf("the entry for time %d names offset %d, which is behind the end of the segment", x.ts, x.offset)); err != nil {
 			return err
 		}

@@ -76,6 +76,7 @@ type segmentCheck struct {
 
 	epoch int32
 	end   int64
+	torn  bool // the last bytes are no batch, which is told already
 }
 
 // segment checks a segment with its indexes, and gives the offset behind its last batch.
@@ -108,10 +109,15 @@ func (v *verifier) segment(c *segmentCheck) (end int64, err error) {
 	if err != nil {
 		return c.end, err
 	}
+	c.torn = v.damagedTo >= r.size && r.size > 0
 	if c.end > c.next {
 		err = v.report(Problem{Path: c.log, Pos: -1, What: fmt.Sprintf("the segment ends with offset %d, and the next one begins with %d", c.end-1, c.next), Do: doRestore})
 	}
-	return c.end, errors.Join(err, offsets.finish(), times.finish())
+	err = errors.Join(err, offsets.finish(), times.finish())
+	if v.damagedTo == unknownEnd {
+		return unknownEnd, err
+	}
+	return c.end, err
 }
 
 // sibling is a file of the same segment.
