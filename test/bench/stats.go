@@ -23,7 +23,7 @@ func percentile(sorted []time.Duration, p float64) time.Duration {
 	if len(sorted) == 0 {
 		return 0
 	}
-	rank := int(math.Ceil(p / 100 * float64(len(sorted))))
+	rank := int(math.Ceil(p*float64(len(sorted))/100 - 1e-9)) // 99.9 % of 1,000 are 999, whatever binary fractions say
 	return sorted[min(max(rank, 1), len(sorted))-1]
 }
 
