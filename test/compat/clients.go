@@ -32,7 +32,9 @@ func pythonClient(name, script string) client {
 }
 
 var allClients = []client{
-	{"java", func(s *suite, ctx context.Context, addr, prefix string) *exec.Cmd { return s.java(ctx, "Client", addr, prefix) }},
+	{"java", func(s *suite, ctx context.Context, addr, prefix string) *exec.Cmd {
+		return s.java(ctx, "Client", addr, prefix)
+	}},
 	pythonClient("confluent-kafka", "confluent.py"),
 	goClient("franz-go"),
 	goClient("sarama"),
