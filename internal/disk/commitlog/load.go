@@ -277,7 +277,11 @@ func (d *logLoad) load() error {
 	if err != nil {
 		return err
 	}
-	l.end = max(l.end, l.start)
+	if l.end < l.start {
+		if err := d.beginAtStart(); err != nil {
+			return err
+		}
+	}
 	l.stable = l.end
 	l.epochs.truncateEnd(l.end)
 	l.epochs.truncateStart(l.start)
@@ -292,6 +296,26 @@ func (d *logLoad) load() error {
 		}
 	}
 	return d.restoreProducers()
+}
+
+// beginAtStart gives an empty log to a log that lost everything up to its log start, as Kafka does: what was
+// deleted does not come back.
+func (d *logLoad) beginAtStart() error {
+	l := d.log
+	d.note("%s ends at offset %d, below its log start %d: it begins there, empty", l.dir, l.end, l.start)
+	for _, s := range l.segs {
+		if err := l.removeFiles(s); err != nil {
+			return err
+		}
+	}
+	s := newSegment(l.dir, l.start, l.store.nowMs())
+	l.segs = []*segment{s}
+	l.end, l.recoveryPoint = l.start, l.start
+	if _, err := l.openSegment(s); err != nil {
+		return err
+	}
+	l.store.noteDirty(l, false)
+	return l.syncSegment(s)
 }
 
 // checkDamage keeps a log offline that was found damaged before.
