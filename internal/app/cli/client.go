@@ -111,6 +111,14 @@ func explain(err error) error {
 	return err
 }
 
+// ofTopic is an error about a topic; message is what the node sent along.
+func ofTopic(topic string, err error, message string) error {
+	if errors.Is(err, kerr.UnknownTopicOrPartition) {
+		return fmt.Errorf("there is no topic %s: `moldau topic list` lists those there are", topic)
+	}
+	return fmt.Errorf("topic %s: %w", topic, withMessage(err, message))
+}
+
 // withMessage is a broker's error with the words it sent along.
 func withMessage(err error, message string) error {
 	if err == nil || message == "" {

@@ -6,16 +6,20 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 // consuming is what `moldau consume` was asked to do.
@@ -30,7 +34,44 @@ type consuming struct {
 	committed  bool
 	format     string
 
-	left map[int32]int64 // by partition: the offset to stop at, without --follow
+	left       map[int32]int64 // by partition: the offset to stop at, without --follow
+	next       map[int32]int64 // by partition: the first offset that was not printed
+	printedAny map[int32]bool
+	assigned   *assignment // in a group
+	progress   *progress
+}
+
+// quiet is how long nothing comes before it is asked whether anything will.
+const quiet = time.Second
+
+// assignment is the partitions that a group gave us. It is filled from the client's goroutines.
+type assignment struct {
+	mu         sync.Mutex // guards partitions
+	partitions map[int32]bool
+}
+
+func (a *assignment) has(p int32) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.partitions[p]
+}
+
+// known tells whether the group has settled so far that we got something.
+func (a *assignment) known() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.partitions != nil
+}
+
+func (a *assignment) set(assigned map[string][]int32, topic string, mine bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.partitions == nil {
+		a.partitions = map[int32]bool{}
+	}
+	for _, p := range assigned[topic] {
+		a.partitions[p] = mine
+	}
 }
 
 func consumeCommand(e env) *cobra.Command {
@@ -67,6 +108,9 @@ in ms, \n, \t and %%.`,
 }
 
 func (c *consuming) run() error {
+	if c.count < 0 {
+		return usagef("--count %d: it is a number from 0 on", c.count)
+	}
 	opts, err := c.options()
 	if err != nil {
 		return err
@@ -79,11 +123,25 @@ func (c *consuming) run() error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if err := c.assign(ctx, kadm.NewClient(cl), cl); err != nil {
-		return fmt.Errorf("topic %s: %w", c.topic, explain(err))
+		return c.topicError(err)
 	}
 	out := bufio.NewWriter(c.out)
-	defer out.Flush()
-	return c.read(ctx, cl, out)
+	silent := io.Discard
+	if !isTerminal(c.out) {
+		silent = c.err // records do not go to the terminal: there is room for progress
+	}
+	c.progress = newProgress(silent)
+	defer c.progress.clear()
+	return errors.Join(c.read(ctx, cl, out), out.Flush())
+}
+
+// topicError says what is wrong with the topic.
+func (c *consuming) topicError(err error) error {
+	var wrong usageError
+	if errors.As(err, &wrong) {
+		return err
+	}
+	return ofTopic(c.topic, err, "")
 }
 
 func (c *consuming) options() ([]kgo.Opt, error) {
@@ -96,9 +154,20 @@ func (c *consuming) options() ([]kgo.Opt, error) {
 			return nil, usagef("--group and --partition exclude each other: a group gives its members their partitions")
 		}
 		start := kgo.NewOffset().AtStart()
-		if c.from == "end" {
+		switch c.from {
+		case "start", "beginning", "earliest":
+		case "end", "latest":
 			start = kgo.NewOffset().AtEnd()
+		default:
+			return nil, usagef("--from %q: a group goes on where it has committed, and without that at start or end", c.from)
 		}
+		c.assigned = &assignment{}
+		mine := func(mine bool) func(context.Context, *kgo.Client, map[string][]int32) {
+			return func(_ context.Context, _ *kgo.Client, partitions map[string][]int32) {
+				c.assigned.set(partitions, c.topic, mine)
+			}
+		}
+		opts = append(opts, kgo.OnPartitionsAssigned(mine(true)), kgo.OnPartitionsRevoked(mine(false)), kgo.OnPartitionsLost(mine(false)))
 		opts = append(opts, kgo.ConsumerGroup(c.group), kgo.ConsumeTopics(c.topic), kgo.ConsumeResetOffset(start), kgo.DisableAutoCommit())
 	}
 	return opts, nil
@@ -106,14 +175,22 @@ func (c *consuming) options() ([]kgo.Opt, error) {
 
 // assign finds where to start and, without --follow, where to stop.
 func (c *consuming) assign(ctx context.Context, a *kadm.Client, cl *kgo.Client) error {
-	ends, err := a.ListEndOffsets(ctx, c.topic)
+	list := a.ListEndOffsets
+	if c.committed {
+		list = a.ListCommittedOffsets
+	}
+	ends, err := list(ctx, c.topic)
 	if err != nil {
 		return err
 	}
 	starts, err := c.starts(ctx, a, ends)
+	if err == nil && c.group != "" {
+		err = c.resume(ctx, a, starts)
+	}
 	if err != nil {
 		return err
 	}
+	c.next, c.printedAny = make(map[int32]int64), make(map[int32]bool)
 	if !c.follow {
 		c.left = make(map[int32]int64)
 	}
@@ -130,17 +207,33 @@ func (c *consuming) assign(ctx context.Context, a *kadm.Client, cl *kgo.Client) 
 			return start.Err
 		}
 		at[p] = kgo.NewOffset().At(start.Offset)
+		c.next[p] = start.Offset
 		if !c.follow && start.Offset < end.Offset {
 			c.left[p] = end.Offset
 		}
 	}
 	for _, p := range c.partitions {
 		if _, ok := at[p]; !ok {
-			return fmt.Errorf("there is no partition %d", p)
+			return fmt.Errorf("there is no partition %d, they are numbered from 0 to %d", p, len(ends[c.topic])-1)
 		}
 	}
 	if c.group == "" {
 		cl.AddConsumePartitions(map[string]map[int32]kgo.Offset{c.topic: at})
+	}
+	return nil
+}
+
+// resume puts the group's committed offsets where starts has what counts without them.
+func (c *consuming) resume(ctx context.Context, a *kadm.Client, starts kadm.ListedOffsets) error {
+	committed, err := a.FetchOffsetsForTopics(ctx, c.group, c.topic)
+	if err != nil {
+		return err
+	}
+	for p, start := range starts[c.topic] {
+		if o, ok := committed.Lookup(c.topic, p); ok && o.Err == nil && o.At >= 0 {
+			start.Offset = o.At
+			starts[c.topic][p] = start
+		}
 	}
 	return nil
 }
@@ -192,48 +285,102 @@ func (c *consuming) starts(ctx context.Context, a *kadm.Client, ends kadm.Listed
 func (c *consuming) read(ctx context.Context, cl *kgo.Client, out *bufio.Writer) error {
 	printed := 0
 	for c.follow || len(c.left) > 0 {
-		fetches := cl.PollFetches(ctx)
+		fetches, err := c.poll(ctx, cl)
 		if ctx.Err() != nil {
 			return nil //nolint:nilerr // the user stopped the command
 		}
-		var failed error
-		fetches.EachError(func(t string, p int32, err error) {
-			failed = errors.Join(failed, fmt.Errorf("%s-%d: %w", t, p, explain(err)))
-		})
-		if failed != nil {
-			return failed
+		if err != nil {
+			return err
 		}
 		for _, r := range fetches.Records() {
 			if end, ok := c.left[r.Partition]; !c.follow && (!ok || r.Offset >= end) {
+				delete(c.left, r.Partition)
 				continue
 			}
 			if err := c.printRecord(out, r); err != nil {
 				return err
 			}
+			c.next[r.Partition], c.printedAny[r.Partition] = r.Offset+1, true
 			if !c.follow && r.Offset+1 >= c.left[r.Partition] {
 				delete(c.left, r.Partition)
 			}
 			if printed++; printed == c.count {
-				return c.commit(ctx, cl, r)
+				return errors.Join(out.Flush(), c.commit(ctx, cl, r.Topic))
 			}
 		}
+		c.progress.show(func(w io.Writer) { fmt.Fprintf(w, "%s read", count(printed, "record")) })
 		if err := out.Flush(); err != nil {
 			return err
 		}
-		if err := c.commit(ctx, cl, fetches.Records()...); err != nil {
+		if err := c.commit(ctx, cl, c.topic); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
+// poll waits for records. Without --follow it looks from time to time whether there can be any.
+func (c *consuming) poll(ctx context.Context, cl *kgo.Client) (kgo.Fetches, error) {
+	if c.follow {
+		fetches := cl.PollFetches(ctx)
+		return fetches, c.failure(fetches)
+	}
+	short, cancel := context.WithTimeout(ctx, quiet)
+	defer cancel()
+	fetches := cl.PollFetches(short)
+	if short.Err() == nil || fetches.NumRecords() > 0 {
+		return fetches, c.failure(fetches)
+	}
+	if ctx.Err() != nil || c.group != "" && !c.assigned.known() {
+		return nil, nil
+	}
+	return nil, c.dropEmpty(ctx, cl)
+}
+
+// failure is what went wrong with a poll.
+func (c *consuming) failure(fetches kgo.Fetches) error {
+	var failed error
+	fetches.EachError(func(t string, p int32, err error) {
+		if !errors.Is(err, context.DeadlineExceeded) {
+			failed = errors.Join(failed, fmt.Errorf("%s-%d: %w", t, p, explain(err)))
+		}
+	})
+	return failed
+}
+
 // commit commits in a group what was printed.
-func (c *consuming) commit(ctx context.Context, cl *kgo.Client, records ...*kgo.Record) error {
-	if c.group == "" || len(records) == 0 {
+func (c *consuming) commit(ctx context.Context, cl *kgo.Client, topic string) error {
+	if c.group == "" {
 		return nil
 	}
-	if err := cl.CommitRecords(ctx, records...); err != nil {
-		return fmt.Errorf("committing for group %s: %w", c.group, explain(err))
+	at := map[int32]kgo.EpochOffset{}
+	for p := range c.printedAny {
+		at[p] = kgo.EpochOffset{Epoch: -1, Offset: c.next[p]}
+	}
+	if len(at) == 0 {
+		return nil
+	}
+	var failed error
+	cl.CommitOffsetsSync(ctx, map[string]map[int32]kgo.EpochOffset{topic: at}, func(_ *kgo.Client, _ *kmsg.OffsetCommitRequest, resp *kmsg.OffsetCommitResponse, err error) {
+		failed = err
+		if err == nil {
+			failed = commitFailure(resp)
+		}
+	})
+	if failed != nil {
+		return fmt.Errorf("committing for group %s: %w", c.group, explain(failed))
+	}
+	return nil
+}
+
+// commitFailure is the first error of an answer to a commit.
+func commitFailure(resp *kmsg.OffsetCommitResponse) error {
+	for _, t := range resp.Topics {
+		for _, p := range t.Partitions {
+			if err := kerr.ErrorForCode(p.ErrorCode); err != nil {
+				return fmt.Errorf("partition %d: %w", p.Partition, err)
+			}
+		}
 	}
 	return nil
 }

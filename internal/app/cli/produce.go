@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"os"
 	"strings"
 	"sync"
 	"time"
@@ -111,6 +113,9 @@ func (c *chosenTopicPartition) Partition(r *kgo.Record, n int) int {
 }
 
 func (p *producing) run() error {
+	if p.partition < -1 {
+		return usagef("--partition %d: it is a number from 0 on, or -1 to choose by key", p.partition)
+	}
 	opts, err := p.options()
 	if err != nil {
 		return err
@@ -127,7 +132,12 @@ func (p *producing) run() error {
 	out := &outcomes{p: p}
 	lines := bufio.NewScanner(p.in)
 	lines.Buffer(make([]byte, 0, 64<<10), maxLine)
-	n := 0
+	progress := newProgress(p.err)
+	defer progress.clear()
+	if f, ok := p.in.(*os.File); ok && isTerminal(f) {
+		progress.out = nil // somebody is typing
+	}
+	n, sent := 0, int64(0)
 	for lines.Scan() && out.failed() == nil {
 		n++
 		r, err := p.record(lines.Bytes())
@@ -136,6 +146,8 @@ func (p *producing) run() error {
 		}
 		r.Headers = append(r.Headers, headers...)
 		cl.Produce(context.Background(), r, out.note)
+		sent += int64(len(r.Key) + len(r.Value))
+		progress.show(func(w io.Writer) { fmt.Fprintf(w, "%s sent, %s", count(n, "record"), size(sent)) })
 	}
 	if err := lines.Err(); err != nil {
 		return fmt.Errorf("line %d of the input: %w", n+1, err)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 )
 
 func topicCommand(e env) *cobra.Command {
@@ -120,9 +121,9 @@ func (c *connection) created(got []kadm.CreateTopicResponse, ifNotExists, valida
 		if !validateOnly && t.Err == nil {
 			row.TopicID = t.ID.String()
 		}
-		exists := t.Err != nil && strings.Contains(t.Err.Error(), "TOPIC_ALREADY_EXISTS")
+		exists := errors.Is(t.Err, kerr.TopicAlreadyExists)
 		if t.Err != nil && !(exists && ifNotExists) {
-			err := fmt.Errorf("topic %s: %w", t.Topic, withMessage(t.Err, t.ErrMessage))
+			err := ofTopic(t.Topic, t.Err, t.ErrMessage)
 			row.Error = err.Error()
 			errs = append(errs, err)
 		}
@@ -248,7 +249,7 @@ func describeTopics(ctx context.Context, a *kadm.Client, args []string) ([]descr
 	rows := []describedTopic{}
 	for _, t := range topics.Sorted() {
 		if t.Err != nil {
-			errs = append(errs, fmt.Errorf("topic %s: %w", t.Topic, explain(t.Err)))
+			errs = append(errs, ofTopic(t.Topic, t.Err, ""))
 			continue
 		}
 		d := describedTopic{Topic: t.Topic, TopicID: t.ID.String(), Configs: map[string]string{}}
@@ -365,7 +366,7 @@ func (c *connection) alterTopic(ctx context.Context, a *kadm.Client, topic strin
 		}
 		for _, r := range got {
 			if r.Err != nil {
-				return fmt.Errorf("topic %s: %w", topic, withMessage(r.Err, r.ErrMessage))
+				return ofTopic(topic, r.Err, r.ErrMessage)
 			}
 		}
 	}
@@ -376,7 +377,7 @@ func (c *connection) alterTopic(ctx context.Context, a *kadm.Client, topic strin
 		}
 		for _, r := range got {
 			if r.Err != nil {
-				return fmt.Errorf("topic %s: %w", topic, withMessage(r.Err, r.ErrMessage))
+				return ofTopic(topic, r.Err, r.ErrMessage)
 			}
 		}
 	}
@@ -398,13 +399,13 @@ func topicDelete(c *connection) *cobra.Command {
 				var errs []error
 				deleted := []string{}
 				for _, t := range got.Sorted() {
-					missing := t.Err != nil && strings.Contains(t.Err.Error(), "UNKNOWN_TOPIC")
+					missing := errors.Is(t.Err, kerr.UnknownTopicOrPartition)
 					switch {
 					case t.Err == nil:
 						deleted = append(deleted, t.Topic)
 					case missing && ifExists:
 					default:
-						errs = append(errs, fmt.Errorf("topic %s: %w", t.Topic, withMessage(t.Err, t.ErrMessage)))
+						errs = append(errs, ofTopic(t.Topic, t.Err, t.ErrMessage))
 					}
 				}
 				err = c.print(map[string][]string{"deleted": deleted}, func(w io.Writer) {

@@ -1,0 +1,109 @@
+package cli
+
+import (
+	"bytes"
+	"io"
+	"log/slog"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/moldau/moldau"
+)
+
+// TestScripts runs testdata/*.txtar against a real node, one for each script. A script has
+//
+//	moldau ARG… [< FILE]    run the command line; it must end with 0, with ! in front with 1
+//	misuse ARG… [< FILE]    run it; it must end with 2
+//	node stop | node start  stop and start the node on $ADDR, whose data is in data/
+//
+// beside testscript's own commands.
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir: "testdata",
+		Setup: func(e *testscript.Env) error {
+			n := &scriptNode{dir: filepath.Join(e.WorkDir, "data"), addr: "127.0.0.1:0"}
+			e.Values[nodeKey{}] = n
+			e.Defer(n.stop)
+			if err := n.start(); err != nil {
+				return err
+			}
+			e.Setenv("ADDR", n.addr)
+			return nil
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"moldau": func(ts *testscript.TestScript, neg bool, args []string) {
+				want := exitOK
+				if neg {
+					want = exitFailure
+				}
+				runScripted(ts, want, args)
+			},
+			"misuse": func(ts *testscript.TestScript, _ bool, args []string) { runScripted(ts, exitUsage, args) },
+			"node":   nodeScripted,
+		},
+	})
+}
+
+func runScripted(ts *testscript.TestScript, want int, args []string) {
+	var in io.Reader = strings.NewReader("")
+	if n := len(args); n >= 2 && args[n-2] == "<" {
+		in = strings.NewReader(ts.ReadFile(args[n-1]))
+		args = args[:n-2]
+	}
+	for i, a := range args {
+		if strings.HasPrefix(a, "data") {
+			args[i] = ts.MkAbs(a)
+		}
+	}
+	var out, err bytes.Buffer
+	code := run(args, env{in: in, out: &out, err: &err})
+	_, _ = ts.Stdout().Write(out.Bytes())
+	_, _ = ts.Stderr().Write(err.Bytes())
+	if code != want {
+		ts.Fatalf("exit code %d, want %d", code, want)
+	}
+	if code != exitOK && err.Len() == 0 {
+		ts.Fatalf("it failed and said nothing")
+	}
+}
+
+type nodeKey struct{}
+
+// scriptNode is the node of a script.
+type scriptNode struct {
+	dir, addr string
+	node      *moldau.Node
+}
+
+func (n *scriptNode) start() (err error) {
+	n.node, err = moldau.Start(moldau.Options{
+		Dir: n.dir, Addr: n.addr, Logger: slog.New(slog.DiscardHandler),
+		Settings: map[string]string{"offsets.topic.num.partitions": "1", "group.initial.rebalance.delay.ms": "0"},
+	})
+	if err == nil {
+		n.addr = n.node.Addr()
+	}
+	return err
+}
+
+func (n *scriptNode) stop() {
+	if n.node != nil {
+		_ = n.node.Close() // the script has its verdict
+		n.node = nil
+	}
+}
+
+func nodeScripted(ts *testscript.TestScript, _ bool, args []string) {
+	n := ts.Value(nodeKey{}).(*scriptNode)
+	switch strings.Join(args, " ") {
+	case "stop":
+		n.stop()
+	case "start":
+		ts.Check(n.start())
+	default:
+		ts.Fatalf("usage: node stop | node start")
+	}
+}
