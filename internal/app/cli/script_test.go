@@ -2,9 +2,13 @@ package cli
 
 import (
 	"bytes"
+	"encoding/binary"
+	"hash/crc32"
 	"io"
 	"log/slog"
+	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -18,6 +22,7 @@ import (
 //	moldau ARG… [< FILE]    run the command line; it must end with 0, with ! in front with 1
 //	misuse ARG… [< FILE]    run it; it must end with 2
 //	node stop | node start  stop and start the node on $ADDR, whose data is in data/
+//	emptied FILE FIRST LAST append a batch of these offsets without records, as compaction leaves it
 //
 // beside testscript's own commands.
 func TestScripts(t *testing.T) {
@@ -41,8 +46,9 @@ func TestScripts(t *testing.T) {
 				}
 				runScripted(ts, want, args)
 			},
-			"misuse": func(ts *testscript.TestScript, _ bool, args []string) { runScripted(ts, exitUsage, args) },
-			"node":   nodeScripted,
+			"misuse":  func(ts *testscript.TestScript, _ bool, args []string) { runScripted(ts, exitUsage, args) },
+			"node":    nodeScripted,
+			"emptied": emptiedScripted,
 		},
 	})
 }
@@ -106,4 +112,17 @@ func nodeScripted(ts *testscript.TestScript, _ bool, args []string) {
 	default:
 		ts.Fatalf("usage: node stop | node start")
 	}
+}
+
+func emptiedScripted(ts *testscript.TestScript, _ bool, args []string) {
+	first, err := strconv.ParseInt(args[1], 10, 64)
+	ts.Check(err)
+	last, err := strconv.ParseInt(args[2], 10, 64)
+	ts.Check(err)
+	b := head2(first, last, 0, -1, 0)
+	binary.BigEndian.PutUint32(b[17:], crc32.Checksum(b[21:], crc32.MakeTable(crc32.Castagnoli)))
+	path := ts.MkAbs(args[0])
+	old, err := os.ReadFile(path)
+	ts.Check(err)
+	ts.Check(os.WriteFile(path, append(old, b...), 0o600))
 }
