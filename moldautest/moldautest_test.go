@@ -118,3 +118,41 @@ func TestADeadNodeAnswersNobody(t *testing.T) {
 		t.Error("a node that is down gives a channel of failures")
 	}
 }
+
+// TestWhatWasAcknowledgedUnderLoadIsThere cuts the power while many records are on their way.
+func TestWhatWasAcknowledgedUnderLoadIsThere(t *testing.T) {
+	n := moldautest.Start(t, moldautest.Options{Disk: moldautest.Simulated, Seed: 3})
+	produce(t, n, 0, 1) // the topic is there
+	cl := client(t, n, kgo.DefaultProduceTopic("numbers"), kgo.ProducerLinger(0), kgo.MaxProduceRequestsInflightPerBroker(1), kgo.DisableIdempotentWrite())
+	acknowledged := make(chan int64, 5000)
+	half := make(chan struct{})
+	ctx, cancel := context.WithCancel(t.Context())
+	for i := range cap(acknowledged) {
+		cl.Produce(ctx, kgo.StringRecord(fmt.Sprint(i)), func(r *kgo.Record, err error) {
+			if err == nil {
+				acknowledged <- r.Offset
+			}
+		})
+		if i == cap(acknowledged)/2 {
+			go func() { <-acknowledged; close(half) }()
+		}
+	}
+	<-half
+	n.PowerCut(moldautest.Mix)
+	cancel()
+	cl.Close()
+	last := int64(0)
+	for len(acknowledged) > 0 {
+		last = max(last, <-acknowledged)
+	}
+	n.Restart()
+	ends, err := kadm.NewClient(client(t, n)).ListEndOffsets(t.Context(), "numbers")
+	if err != nil {
+		t.Fatal(err)
+	}
+	end, _ := ends.Lookup("numbers", 0)
+	t.Logf("acknowledged up to %d, the log ends at %d", last, end.Offset)
+	if end.Offset <= last {
+		t.Errorf("offset %d was acknowledged, and the log ends at %d", last, end.Offset)
+	}
+}

@@ -31,6 +31,7 @@ func newDisk(t *testing.T) *disk {
 	d.put("d/recovery-point-offset-checkpoint", []byte("0\n1\norders 0 40\n"))
 	d.put("d/.kafka_cleanshutdown", []byte(`{"version":0,"brokerEpoch":1}`))
 	d.put("d/.lock", nil)
+	d.put("d/cleaner-offset-checkpoint", nil)
 	for _, base := range []int64{0, 20} {
 		var log, index, times []byte
 		for k := range int64(4) {
@@ -145,7 +146,7 @@ func TestVerifyFindsNothingInAWholeDirectory(t *testing.T) {
 		if told != "" {
 			t.Errorf("found: %s", told)
 		}
-		want := inspect.Summary{Partitions: 1, Files: 13, Batches: 8, Bytes: sum.Bytes}
+		want := inspect.Summary{Partitions: 1, Files: 14, Batches: 8, Bytes: sum.Bytes}
 		if deep {
 			want.Records = 40
 		}

@@ -155,6 +155,9 @@ func parseText(fsys vfs.FS, path string, kind fileKind) ([]line, error) {
 
 // parseTable reads a checkpoint: a version 0, a number of lines, and these.
 func parseTable(text string, names ...string) ([]line, error) {
+	if text == "" {
+		return nil, nil // Kafka makes the file before it has something to say
+	}
 	rows := strings.Split(strings.TrimRight(text, "\n"), "\n")
 	if len(rows) < 2 {
 		return nil, fmt.Errorf("it has %d lines; the first two are the version and a count", len(rows))
