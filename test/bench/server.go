@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -33,6 +34,7 @@ func (s side) String() string {
 const (
 	kafkaVersion = "4.3.1"
 	stopTimeout  = 60 * time.Second
+	lastWords    = 30 // lines
 	// clusterID is any id: Kafka wants one to format its directory with.
 	clusterID = "bW9sZGF1LWJlbmNoLWlkMA"
 )
@@ -162,7 +164,7 @@ func (v *server) ready() error {
 	})
 }
 
-// explain adds the end of the log to an error when the process is gone.
+// explain adds to an error, when the process is gone, its last words: from a panic on, or else the end of the log.
 func (v *server) explain(err error) error {
 	select {
 	case <-v.ended:
@@ -171,7 +173,12 @@ func (v *server) explain(err error) error {
 	}
 	text, _ := os.ReadFile(v.log) // without a log there is less to say
 	lines := strings.Split(strings.TrimSpace(string(text)), "\n")
-	return &finalError{fmt.Errorf("%v has ended (%v): %w\n%s", v.side, v.cmd.ProcessState, err, strings.Join(lines[max(0, len(lines)-15):], "\n"))}
+	from := slices.IndexFunc(lines, func(l string) bool { return strings.HasPrefix(l, "panic:") || strings.HasPrefix(l, "fatal error:") })
+	if from < 0 {
+		from = max(0, len(lines)-lastWords)
+	}
+	words := strings.Join(lines[from:min(len(lines), from+lastWords)], "\n")
+	return &finalError{fmt.Errorf("%v has ended (%v): %w\n%s", v.side, v.cmd.ProcessState, err, words)}
 }
 
 // stop ends the process as its operator would; kill takes its life.
