@@ -125,6 +125,30 @@ func (h *handle) forget() {
 	}
 }
 
+// closeIdle closes every file that nobody holds.
+func (c *fileCache) closeIdle() {
+	c.mu.Lock()
+	var gone []vfs.File
+	for i := 0; i < len(c.open); {
+		h := c.open[i]
+		h.mu.Lock()
+		if h.refs == 0 {
+			if h.file != nil {
+				gone = append(gone, h.file)
+			}
+			h.file = nil
+			c.drop(i)
+		} else {
+			i++
+		}
+		h.mu.Unlock()
+	}
+	c.mu.Unlock()
+	for _, f := range gone {
+		_ = f.Close() // As in add.
+	}
+}
+
 // closeAll closes every file, held or not.
 func (c *fileCache) closeAll() {
 	c.mu.Lock()

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"sort"
 	"strconv"
 	"strings"
@@ -55,6 +56,7 @@ func (s *Store) load() error {
 		return err
 	}
 	s.adopt(loads)
+	s.files.closeIdle()
 	if found.Exists {
 		for _, d := range loads {
 			if d.cutShort {
@@ -100,12 +102,14 @@ type logLoad struct {
 	ours     bool // the directory was left by this program: its checkpoints are exact
 	point    int64
 	logStart int64
-	items    []journal.Item
-	files    []vfs.Entry
-	notes    []string
-	cutShort bool  // an interrupted truncation was finished
-	err      error // the log is offline
-	fatal    error // the store is
+	// journaled is what the journal has, of all logs; items is this one's part.
+	journaled map[itemKey][]journal.Item
+	items     []journal.Item
+	files     []vfs.Entry
+	notes     []string
+	cutShort  bool  // an interrupted truncation was finished
+	err       error // the log is offline
+	fatal     error // the store is
 }
 
 // plans lists the logs to be loaded.
@@ -131,10 +135,9 @@ func (s *Store) plans(entries []vfs.Entry, found *journal.Found) []*logLoad {
 		key := logKey{topic, partition}
 		l := s.newLog(topic, partition, [16]byte{}, s.opts.Config(topic, partition))
 		l.loadedHW = marks[key]
-		l.readTopicID(s)
 		loads = append(loads, &logLoad{
 			log: l, clean: s.report.Clean && !found.Exists, ours: found.Exists, point: points[key], logStart: starts[key],
-			items: byKey[itemKey{l.key(), partition}],
+			journaled: byKey,
 		})
 	}
 	return loads
@@ -257,6 +260,10 @@ func (d *logLoad) load() error {
 	if d.files, err = l.store.fs.List(l.dir); err != nil {
 		return err
 	}
+	if d.has(metadataFile) {
+		l.readTopicID(l.store)
+	}
+	d.items, d.journaled = d.journaled[itemKey{l.key(), l.partition}], nil
 	if err := d.checkDamage(); err != nil {
 		return err
 	}
@@ -318,9 +325,33 @@ func (d *logLoad) beginAtStart() error {
 	return l.syncSegment(s)
 }
 
+// find looks for a file of the directory.
+func (d *logLoad) find(name string) (vfs.Entry, bool) {
+	i, ok := slices.BinarySearchFunc(d.files, name, func(e vfs.Entry, name string) int { return strings.Compare(e.Name, name) })
+	if !ok {
+		return vfs.Entry{}, false
+	}
+	return d.files[i], true
+}
+
+// has tells whether the directory has a file of that name.
+func (d *logLoad) has(name string) bool {
+	_, ok := d.find(name)
+	return ok
+}
+
+// isEmpty tells whether the directory was listed with a file of that name that has no bytes.
+func (d *logLoad) isEmpty(path string) bool {
+	e, ok := d.find(filepath.Base(path))
+	return ok && e.Size == 0
+}
+
 // checkDamage keeps a log offline that was found damaged before.
 func (d *logLoad) checkDamage() error {
 	path := d.log.path(damageFile)
+	if !d.has(damageFile) {
+		return nil
+	}
 	b, err := vfs.ReadFile(d.log.store.fs, path, maxSmallFile)
 	if errors.Is(err, vfs.ErrNotExist) {
 		return nil
@@ -389,6 +420,9 @@ func (d *logLoad) rescue() error {
 // readEpochs reads leader-epoch-checkpoint.
 func (d *logLoad) readEpochs() {
 	l := d.log
+	if !d.has(epochsFile) {
+		return
+	}
 	b, err := vfs.ReadFile(l.store.fs, l.path(epochsFile), maxSmallFile)
 	if err == nil {
 		l.epochs.list, err = parseEpochs(b)
@@ -402,10 +436,6 @@ func (d *logLoad) readEpochs() {
 func (d *logLoad) openSegments() error {
 	l := d.log
 	now := l.store.nowMs()
-	have := map[string]bool{}
-	for _, e := range d.files {
-		have[e.Name] = true
-	}
 	for _, e := range d.files {
 		base, suffix, ok := parseName(e.Name)
 		if !ok || suffix != logSuffix {
@@ -418,10 +448,10 @@ func (d *logLoad) openSegments() error {
 		s.idx.writtenOffsets, s.idx.writtenTimes, s.idx.made, s.idx.synced = unknown, unknown, true, true
 		s.aborts = noAborts
 		name := offsetName(base)
-		if have[name+txnIndexSuffix] {
+		if d.has(name + txnIndexSuffix) {
 			s.aborts = someAborts
 		}
-		if e.Size > 0 && !(have[name+indexSuffix] && have[name+timeIndexSuffix]) {
+		if e.Size > 0 && !(d.has(name+indexSuffix) && d.has(name+timeIndexSuffix)) {
 			s.idx.made = false
 		}
 		l.segs = append(l.segs, s)

@@ -71,14 +71,16 @@ func (d *logLoad) resume(s *segment, end int64) (int64, error) {
 		return 0, err
 	}
 	defer s.log.release()
-	var head [record.PeekSize]byte
-	if n, err := f.ReadAt(head[:], 0); err == nil || errors.Is(err, io.EOF) {
-		if e, err := record.PeekHeader(head[:n]); err == nil {
+	if from > 0 {
+		if _, e, err := walk(f, 0, end, func(int64, *record.EntryInfo, []byte) bool { return true }); err == nil {
 			s.firstTs = e.MaxTimestamp
 		}
 	}
 	at, _, err := walk(f, from, end, func(at int64, e *record.EntryInfo, _ []byte) bool {
 		next = e.LastOffset + 1
+		if at == 0 {
+			s.firstTs = e.MaxTimestamp
+		}
 		s.note(at, e, &l.cfg)
 		return false
 	})
@@ -109,7 +111,7 @@ func (d *logLoad) trimIndex(s *segment, end int64) (from int64, err error) {
 	x.writtenOffsets, x.writtenTimes, x.newOffsets, x.newTimes = 0, 0, nil, nil
 	x.lastTime, x.lastTimeOffset = noTime, 0
 	s.maxTs, s.maxTsOffset, s.sinceIndex = noTime, s.base, 0
-	if !x.made {
+	if !x.made || d.isEmpty(x.offsets.path) && d.isEmpty(x.times.path) {
 		return 0, nil
 	}
 	n, last, err := d.trimOffsets(s, end)
