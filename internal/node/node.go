@@ -124,6 +124,7 @@ func (n *Node) build() error {
 	n.broker = broker.New(broker.Options{
 		NodeID: n.static.NodeID(), ClusterID: n.identity.ClusterID, World: n.o.World, Logger: n.o.Logger,
 		Config: n.Config, Quorum: n.quorum, MetadataTopic: quorum.Topic, Table: n.table, Stores: n.stores, Groups: n.groups,
+		ControllerListeners: names(n.listeners.Controller),
 	})
 	n.quorum.Subscribe(n.follow)
 	return nil

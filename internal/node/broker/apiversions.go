@@ -33,11 +33,11 @@ var clientSoftware = regexp.MustCompile(`^[a-zA-Z0-9](?:[a-zA-Z0-9\-.]*[a-zA-Z0-
 func serveAPIVersions(b *Broker, q *edge.Request, m *wire.ApiVersionsRequest) *wire.ApiVersionsResponse {
 	if q.Version >= 3 {
 		if !clientSoftware.MatchString(m.ClientSoftwareName) || !clientSoftware.MatchString(m.ClientSoftwareVersion) {
-			return b.apiVersions(q.Version, wire.InvalidRequest)
+			return b.apiVersions(q, wire.InvalidRequest)
 		}
 		q.Conn().SetClientSoftware(m.ClientSoftwareName, m.ClientSoftwareVersion)
 	}
-	return b.apiVersions(q.Version, wire.None)
+	return b.apiVersions(q, wire.None)
 }
 
 // refuseAPIVersions answers a version we do not know with the layout of
@@ -51,16 +51,17 @@ func (b *Broker) refuseAPIVersions(q *edge.Request) {
 	q.Reply()
 }
 
-func (b *Broker) apiVersions(version int16, code wire.Code) *wire.ApiVersionsResponse {
+func (b *Broker) apiVersions(q *edge.Request, code wire.Code) *wire.ApiVersionsResponse {
 	m := &wire.ApiVersionsResponse{}
 	m.SetDefaults()
 	m.ErrorCode = code
 	if code != wire.None {
 		return m
 	}
+	side := b.side(q)
 	for i := range wire.APIs {
 		key := wire.APIs[i].Key
-		if _, ok := b.handlers[key]; !ok {
+		if _, ok := b.handlers[key]; !ok || wire.APIs[i].Listeners&side == 0 {
 			continue // what is not advertised clients do not ask for
 		}
 		r := served(key)
@@ -72,7 +73,7 @@ func (b *Broker) apiVersions(version int16, code wire.Code) *wire.ApiVersionsRes
 		m.APIKeys = append(m.APIKeys, wire.ApiVersionsResponseApiVersion{APIKey: key, MinVersion: r.min, MaxVersion: r.max})
 	}
 	for _, f := range metadata.SupportedFeatures() {
-		if version < 4 && f.Min == 0 {
+		if q.Version < 4 && f.Min == 0 {
 			continue // before version 4 clients reject a minimum of 0
 		}
 		m.SupportedFeatures = append(m.SupportedFeatures, wire.ApiVersionsResponseSupportedFeatureKey{Name: f.Name, MinVersion: f.Min, MaxVersion: f.Max})

@@ -17,6 +17,7 @@ package broker
 import (
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 
 	"github.com/moldau/moldau/internal/clock"
@@ -51,9 +52,11 @@ type Options struct {
 	Quorum Quorum
 	// MetadataTopic is the log in a data directory that is no topic's.
 	MetadataTopic string
-	Table         *partition.Table
-	Stores        []*commitlog.Store
-	Groups        *coordinator.Groups
+	// ControllerListeners are the names of the listeners that serve the controller's APIs; all others serve the broker's.
+	ControllerListeners []string
+	Table               *partition.Table
+	Stores              []*commitlog.Store
+	Groups              *coordinator.Groups
 }
 
 // Broker answers requests.
@@ -65,9 +68,11 @@ type Broker struct {
 	config    func() *config.BrokerConfig
 	quorum    Quorum
 	metaTopic string
-	table     *partition.Table
-	stores    []*commitlog.Store
-	groups    *coordinator.Groups
+	// controllerListeners never changes.
+	controllerListeners []string
+	table               *partition.Table
+	stores              []*commitlog.Store
+	groups              *coordinator.Groups
 
 	// handlers has every API that is served; it never changes.
 	handlers    map[int16]handler
@@ -85,6 +90,7 @@ func New(o Options) *Broker {
 		nodeID: o.NodeID, clusterID: o.ClusterID, world: o.World, logger: o.Logger, config: o.Config,
 		quorum: o.Quorum, metaTopic: o.MetadataTopic, table: o.Table, handlers: table(), stores: o.Stores, groups: o.Groups,
 	}
+	b.controllerListeners = o.ControllerListeners
 	b.sessions = newSessionCache(o.World, int(o.Config().GetLong("max.incremental.fetch.session.cache.slots")))
 	return b
 }
@@ -93,8 +99,8 @@ func New(o Options) *Broker {
 func (b *Broker) Serve(q *edge.Request) {
 	key, version := q.Key, q.Version
 	h, ok := b.handlers[key]
-	if !ok {
-		q.Hangup(fmt.Errorf("api key %d is not served here", key))
+	if info, known := wire.Lookup(key); !ok || !known || info.Listeners&b.side(q) == 0 {
+		q.Hangup(fmt.Errorf("api key %d is not served on listener %q", key, q.Conn().Listener()))
 		return
 	}
 	if r := served(key); version < r.min || version > r.max {
@@ -106,6 +112,14 @@ func (b *Broker) Serve(q *edge.Request) {
 		return
 	}
 	h(b, q)
+}
+
+// side is the role of the listener that a request came by: each role has its own APIs.
+func (b *Broker) side(q *edge.Request) wire.Listener {
+	if slices.Contains(b.controllerListeners, q.Conn().Listener()) {
+		return wire.OnController
+	}
+	return wire.OnBroker
 }
 
 // handler answers one kind of request.

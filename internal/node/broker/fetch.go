@@ -43,8 +43,10 @@ type fetch struct {
 	// failed tells that a partition answers with an error: then nothing waits.
 	failed bool
 
-	mu     sync.Mutex // guards parked
-	parked *parkedFetch
+	// mu is held while the fetch parks: who resumes it, even at once, waits
+	// until park has left it alone.
+	mu     sync.Mutex
+	parked parkedFetch
 }
 
 // fetchRead is what one partition answers.
@@ -59,7 +61,8 @@ type fetchRead struct {
 	diverging     bool
 	divergeEpoch  int32
 	divergeEnd    int64
-	leaderEpoch   int32
+	// aborted is for readers of committed data only.
+	aborted []commitlog.AbortedTxn
 }
 
 // parkedFetch is a fetch that waits for data.
@@ -86,8 +89,8 @@ func (op *fetch) release() {
 	clear(op.list)
 	clear(op.reads)
 	op.asked, op.list, op.reads = op.asked[:0], op.list[:0], op.reads[:0]
-	op.q, op.session, op.full, op.failed, op.bytes, op.parked = nil, nil, false, false, 0, nil
-	if cap(op.reads) <= maxPooledPartitions {
+	op.q, op.session, op.full, op.failed, op.bytes, op.parked = nil, nil, false, false, 0, parkedFetch{}
+	if max(cap(op.reads), cap(op.asked), cap(op.req.Topics), cap(op.req.ForgottenTopicsData)) <= maxPooledPartitions {
 		b.fetches.Put(op)
 	}
 }
@@ -108,7 +111,7 @@ func (b *Broker) serveFetch(q *edge.Request) {
 		return
 	}
 	op.read()
-	missing := int64(op.req.MinBytes) - int64(op.bytes)
+	missing := int64(min(op.req.MinBytes, op.req.MaxBytes, maxFetchBytes)) - int64(op.bytes)
 	if op.failed || missing <= 0 || op.req.MaxWaitMs <= 0 || len(op.list) == 0 {
 		op.answer()
 		return
@@ -126,7 +129,7 @@ func (op *fetch) open() wire.Code {
 		}
 		op.full = true
 		op.collect()
-		if req.SessionEpoch == 0 && len(op.asked) > 0 {
+		if req.SessionEpoch == 0 && len(op.asked) > 0 && len(op.asked) <= maxSessionPartitions {
 			op.begin(usesIDs)
 		}
 		return wire.None
@@ -194,6 +197,12 @@ func (op *fetch) update() wire.Code {
 			return wire.InvalidRequest
 		}
 	}
+	if len(op.session.parts) == 0 {
+		// Nothing is left to fetch: the session ends, and the answer without an id says so.
+		op.b.sessions.release(op.session)
+		op.session, op.full = nil, true
+		return wire.None
+	}
 	op.ring()
 	return wire.None
 }
@@ -201,10 +210,7 @@ func (op *fetch) update() wire.Code {
 // read reads every partition once, within the byte limits.
 func (op *fetch) read() {
 	op.dropReads()
-	left := int(min(int64(op.req.MaxBytes), maxFetchBytes))
-	if op.q.Version < 3 {
-		left = maxFetchBytes
-	}
+	left := int(min(op.req.MaxBytes, maxFetchBytes))
 	op.bytes, op.failed = 0, false
 	for _, p := range op.list {
 		rd := op.readOne(p, left, op.bytes == 0)
@@ -235,7 +241,6 @@ func (op *fetch) readOne(p *fetchPartition, left int, minOne bool) fetchRead {
 		return rd
 	}
 	rd.highWatermark, rd.lastStable, rd.logStart = part.HighWatermark(), part.LastStable(), part.Log.Start()
-	rd.leaderEpoch = part.LeaderEpoch()
 	if p.lastFetchedEpoch >= 0 && op.diverges(&rd) {
 		return rd
 	}
@@ -256,10 +261,26 @@ func (op *fetch) readOne(p *fetchPartition, left int, minOne bool) fetchRead {
 	}
 	view, err := part.Log.Read(p.fetchOffset, limit, max(size, 0), minOne)
 	if err != nil {
-		rd.code = op.b.readCode(part, p.fetchOffset, err)
+		return op.unread(rd, err)
+	}
+	if view.Len == 0 {
+		view.Release()
 		return rd
 	}
 	rd.view = view
+	if op.req.IsolationLevel == 1 {
+		if rd.aborted, err = part.Log.AbortedTxns(p.fetchOffset, limit); err != nil {
+			rd.view.Release()
+			return op.unread(rd, err)
+		}
+	}
+	return rd
+}
+
+// unread is what a partition answers whose log cannot be read.
+func (op *fetch) unread(rd fetchRead, err error) fetchRead {
+	rd.code = op.b.readCode(rd.p.part, rd.p.fetchOffset, err)
+	rd.highWatermark, rd.lastStable, rd.logStart = -1, -1, -1
 	return rd
 }
 
@@ -310,30 +331,26 @@ func (b *Broker) readCode(p *partition.Partition, offset int64, err error) wire.
 //
 // The waiter is registered before the second look at the partitions: what
 // arrives between the first read and the registration is seen by that look,
-// what arrives after it by the waiter.
+// what arrives after it by the waiter. The lock keeps whoever the waiter
+// calls from touching this fetch before park is done with it.
 func (op *fetch) park(missing int64) {
-	op.dropReads()
 	b := op.b
-	w := partition.NewWaiter(missing, func() { b.world.Go("fetch", op.resume) })
-	parked := &parkedFetch{waiter: w}
-	before := make([]int64, 0, 16)
-	for _, p := range op.list {
-		before = append(before, p.part.HighWatermark())
-	}
 	op.mu.Lock()
-	op.parked = parked
+	defer op.mu.Unlock()
+	w := partition.NewWaiter(missing, func() { b.world.Go("fetch", op.resume) })
 	for _, p := range op.list {
 		p.part.Wait(w)
 	}
-	parked.timer = b.world.AfterFunc(time.Duration(op.req.MaxWaitMs)*time.Millisecond, w.Fire)
-	op.mu.Unlock()
+	op.parked = parkedFetch{waiter: w, timer: b.world.AfterFunc(time.Duration(op.req.MaxWaitMs)*time.Millisecond, w.Fire)}
+	op.q.Release() // nothing of the request refers to the frame
 	op.q.OnCancel(w.Fire)
-	for i, p := range op.list {
-		if p.part.HighWatermark() != before[i] || p.fetchOffset < before[i] {
+	for i := range op.reads {
+		if rd := &op.reads[i]; rd.p.part.HighWatermark() != rd.highWatermark || rd.p.part.LastStable() != rd.lastStable {
 			w.Fire()
-			return
+			break
 		}
 	}
+	op.dropReads()
 }
 
 // resume reads again and answers; it runs once.
@@ -373,7 +390,7 @@ func (op *fetch) answer() {
 	if op.session != nil {
 		op.resp.SessionID = op.session.id
 	}
-	op.fill(q.Version)
+	op.fill()
 	resp := q.Begin()
 	next := 0
 	resp.Buf = op.resp.AppendParts(resp.Buf, q.Version,
@@ -394,7 +411,7 @@ func (op *fetch) addRecords(resp *edge.Response, at int, v *commitlog.View) {
 }
 
 // fill makes the response's topics of those reads that are news, and drops the others.
-func (op *fetch) fill(version int16) {
+func (op *fetch) fill() {
 	kept := op.reads[:0]
 	topics := 0
 	for i := range op.reads {
@@ -414,7 +431,7 @@ func (op *fetch) fill(version int16) {
 		}
 		t := &op.resp.Responses[topics-1]
 		t.Partitions = grow(t.Partitions, len(t.Partitions)+1)
-		rd.encode(&t.Partitions[len(t.Partitions)-1], version)
+		rd.encode(&t.Partitions[len(t.Partitions)-1], op.req.IsolationLevel)
 	}
 	clear(op.reads[len(kept):])
 	op.reads, op.resp.Responses = kept, op.resp.Responses[:topics]
@@ -437,13 +454,19 @@ func (op *fetch) told(rd *fetchRead) {
 	}
 }
 
-func (rd *fetchRead) encode(out *wire.FetchResponsePartitionData, _ int16) {
+func (rd *fetchRead) encode(out *wire.FetchResponsePartitionData, isolation int8) {
 	aborted := out.AbortedTransactions[:0]
 	out.SetDefaults()
 	out.PartitionIndex, out.ErrorCode = rd.p.index, rd.code
 	out.HighWatermark, out.LastStableOffset, out.LogStartOffset = rd.highWatermark, rd.lastStable, rd.logStart
 	out.PreferredReadReplica = -1
-	out.AbortedTransactions = aborted
+	out.AbortedTransactions = nil
+	if isolation == 1 && rd.code == wire.None {
+		for i := range rd.aborted {
+			aborted = append(aborted, wire.FetchResponseAbortedTransaction{ProducerID: rd.aborted[i].ProducerID, FirstOffset: rd.aborted[i].FirstOffset})
+		}
+		out.AbortedTransactions = aborted
+	}
 	if rd.diverging {
 		out.DivergingEpoch.Epoch, out.DivergingEpoch.EndOffset = rd.divergeEpoch, rd.divergeEnd
 	}

@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"math"
 	"sync"
 	"time"
 
@@ -56,7 +57,6 @@ type fetchSession struct {
 	usesIDs  bool
 	lastUsed time.Duration
 	busy     bool
-	dead     bool
 
 	parts map[fetchKey]*fetchPartition
 	// root is the sentinel of the ring of partitions in the order they are
@@ -107,16 +107,15 @@ func (s *fetchSession) forget(k fetchKey) {
 
 // sessionCache holds the sessions of all connections.
 type sessionCache struct {
-	clock clock.Clock
+	clock clock.World
 	slots int
 
 	mu sync.Mutex // guards all below and the fields of each session that is not busy
 	// sessions has at most slots entries.
 	sessions map[int32]*fetchSession
-	nextID   int32
 }
 
-func newSessionCache(c clock.Clock, slots int) *sessionCache {
+func newSessionCache(c clock.World, slots int) *sessionCache {
 	return &sessionCache{clock: c, slots: slots, sessions: make(map[int32]*fetchSession)}
 }
 
@@ -128,16 +127,13 @@ func (c *sessionCache) create(usesIDs bool) *fetchSession {
 	if len(c.sessions) >= c.slots && !c.evict() {
 		return nil
 	}
-	for {
-		c.nextID++
-		if c.nextID <= 0 {
-			c.nextID = 1
-		}
-		if _, taken := c.sessions[c.nextID]; !taken {
-			break
-		}
+	// Ids are random: one that a client remembers from before a restart must
+	// not name somebody else's session.
+	var id int32
+	for taken := true; taken || id == 0; _, taken = c.sessions[id] {
+		id = int32(c.clock.Uint64() & math.MaxInt32)
 	}
-	s := newFetchSession(c.nextID, usesIDs)
+	s := newFetchSession(id, usesIDs)
 	s.lastUsed, s.busy = c.clock.Mono(), true
 	c.sessions[s.id] = s
 	return s
@@ -153,7 +149,6 @@ func (c *sessionCache) evict() bool {
 	if oldest == nil || c.clock.Mono()-oldest.lastUsed < sessionEvictAfter {
 		return false
 	}
-	oldest.dead = true
 	delete(c.sessions, oldest.id)
 	return true
 }
@@ -181,8 +176,7 @@ func (c *sessionCache) acquire(id, epoch int32, usesIDs bool) (*fetchSession, wi
 func (c *sessionCache) release(s *fetchSession) {
 	c.mu.Lock()
 	s.busy, s.lastUsed = false, c.clock.Mono()
-	if len(s.parts) == 0 {
-		s.dead = true
+	if len(s.parts) == 0 && c.sessions[s.id] == s {
 		delete(c.sessions, s.id)
 	}
 	c.mu.Unlock()
@@ -191,9 +185,6 @@ func (c *sessionCache) release(s *fetchSession) {
 // remove ends a session at its client's wish.
 func (c *sessionCache) remove(id int32) {
 	c.mu.Lock()
-	if s, ok := c.sessions[id]; ok {
-		s.dead = true
-		delete(c.sessions, id)
-	}
+	delete(c.sessions, id)
 	c.mu.Unlock()
 }

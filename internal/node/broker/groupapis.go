@@ -115,7 +115,9 @@ func serveOffsetFetch(b *Broker, q *edge.Request, m *wire.OffsetFetchRequest, an
 					g.Topics[j].TopicID = topic.ID
 				}
 			}
-			g.Topics = append(g.Topics, unknown[g.GroupID]...)
+			if g.ErrorCode == wire.None {
+				g.Topics = append(g.Topics, unknown[g.GroupID]...)
+			}
 		}
 		answer(resp)
 	})

@@ -62,15 +62,15 @@ type topicIndex struct {
 var timestampSince = map[int64]int16{maxTimestamp: 7, earliestLocal: 8, latestTiered: 9, earliestPendingUpload: 11}
 
 func (b *Broker) listOffset(p *partition.Partition, version int16, isolation int8, asked *wire.ListOffsetsRequestListOffsetsPartition, r *wire.ListOffsetsResponseListOffsetsPartitionResponse) {
+	if since, special := timestampSince[asked.Timestamp]; asked.Timestamp < earliestPendingUpload || special && version < since {
+		r.ErrorCode = wire.UnsupportedVersion
+		return
+	}
 	if p == nil {
 		r.ErrorCode = wire.UnknownTopicOrPartition
 		return
 	}
 	if r.ErrorCode = p.CheckEpoch(asked.CurrentLeaderEpoch); r.ErrorCode != wire.None {
-		return
-	}
-	if since, special := timestampSince[asked.Timestamp]; asked.Timestamp < earliestPendingUpload || special && version < since {
-		r.ErrorCode = wire.UnsupportedVersion
 		return
 	}
 	end := p.HighWatermark()

@@ -64,12 +64,18 @@ func (p *producerIDs) fetch(b *Broker) {
 }
 
 // serveInitProducerID gives idempotent producers their id (KIP-98). There is no
-// transaction coordinator yet, so a transactional id is refused.
+// transaction coordinator yet, so a transactional id is refused. An id and epoch
+// that a producer without transactions had before (KIP-360) are not looked at: it gets a new one.
 func serveInitProducerID(b *Broker, _ *edge.Request, m *wire.InitProducerIdRequest, answer func(*wire.InitProducerIdResponse)) {
 	out := &wire.InitProducerIdResponse{}
 	out.SetDefaults()
 	out.ProducerEpoch = -1
 	if m.TransactionalID != nil {
+		out.ErrorCode = wire.InvalidRequest
+		answer(out)
+		return
+	}
+	if (m.ProducerID == -1) != (m.ProducerEpoch == -1) {
 		out.ErrorCode = wire.InvalidRequest
 		answer(out)
 		return
