@@ -298,7 +298,8 @@ func (l *Log) publishDirectFrom(head, failed *Append) {
 			l.moveStable(a.LastOffset + 1)
 		}
 	}
-	seen := l.round.firstSeg == nil
+	// Without a first segment the round failed before it wrote: the tail is still needed.
+	seen := false
 	for _, s := range l.segs {
 		if s == l.round.firstSeg {
 			seen = true
