@@ -26,10 +26,34 @@ const (
 // track is what is known of one partition: what was acknowledged, and what was found.
 type track struct {
 	mu    sync.Mutex
-	acked map[uint64]int64 // offset by number of the record
-	next  int64            // where the next round of reading begins
-	last  uint64           // the newest number seen
-	dups  int              // records found again
+	acked []int64 // offset by turn of the record in this partition, or unacknowledged
+	end   int64   // behind the last that is acknowledged
+	next  int64   // where the next round of reading begins
+	last  uint64  // the newest number seen
+	dups  int     // records found again
+}
+
+const unacknowledged = -1
+
+// ack notes that a record has its offset.
+func (t *track) ack(number uint64, offset int64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	turn := int(number / crashPartitions)
+	for len(t.acked) <= turn {
+		t.acked = append(t.acked, unacknowledged)
+	}
+	t.acked[turn], t.end = offset, max(t.end, offset+1)
+}
+
+// offset is where the record was acknowledged to be.
+func (t *track) offset(number uint64) int64 {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if turn := int(number / crashPartitions); turn < len(t.acked) {
+		return t.acked[turn]
+	}
+	return unacknowledged
 }
 
 // crash is one run of the crash test.
@@ -70,6 +94,7 @@ func (s *suite) crashes(ctx context.Context) (kills int, acked int64, dups int, 
 		select {
 		case <-life.C:
 		case err = <-b.done:
+			b.cmd = nil
 			return kills, c.acked.Load(), c.dups(), fmt.Errorf("the broker ended by itself: %v", err)
 		case <-ctx.Done():
 			return kills, c.acked.Load(), c.dups(), ctx.Err()
@@ -106,7 +131,7 @@ func (c *crash) create(ctx context.Context) error {
 			return err
 		}
 		for range crashPartitions {
-			c.tracks[topic] = append(c.tracks[topic], &track{acked: map[uint64]int64{}})
+			c.tracks[topic] = append(c.tracks[topic], &track{})
 		}
 	}
 	return nil
@@ -115,7 +140,7 @@ func (c *crash) create(ctx context.Context) error {
 // produce writes numbered records to all partitions until it is stopped; the client tries again
 // for as long as it takes.
 func (c *crash) produce(ctx context.Context, topic string, stop chan struct{}) error {
-	opts := []kgo.Opt{kgo.SeedBrokers(c.b.addr), kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.MaxBufferedRecords(200),
+	opts := []kgo.Opt{kgo.SeedBrokers(c.b.addr), kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.MaxBufferedRecords(100),
 		kgo.RetryBackoffFn(func(int) time.Duration { return 20 * time.Millisecond }), kgo.MetadataMinAge(20 * time.Millisecond),
 		kgo.RecordRetries(1 << 30), kgo.RequestRetries(1 << 30), kgo.UnknownTopicRetries(-1), kgo.ProducerBatchCompression(kgo.NoCompression())}
 	if topic == crashPlain {
@@ -139,7 +164,7 @@ func (c *crash) produce(ctx context.Context, topic string, stop chan struct{}) e
 			return ctx.Err()
 		default:
 		}
-		value := make([]byte, 100+number%900)
+		value := make([]byte, 100+number%300)
 		binary.BigEndian.PutUint64(value, number)
 		t := c.tracks[topic][number%crashPartitions]
 		cl.Produce(ctx, &kgo.Record{Topic: topic, Partition: int32(number % crashPartitions), Value: value}, func(r *kgo.Record, err error) {
@@ -148,9 +173,7 @@ func (c *crash) produce(ctx context.Context, topic string, stop chan struct{}) e
 				failed.CompareAndSwap(nil, &err)
 				return
 			}
-			t.mu.Lock()
-			t.acked[number] = r.Offset
-			t.mu.Unlock()
+			t.ack(number, r.Offset)
 			c.acked.Add(1)
 		})
 	}
@@ -161,13 +184,9 @@ func (c *crash) known() map[string][]int64 {
 	out := map[string][]int64{}
 	for topic, tracks := range c.tracks {
 		for _, t := range tracks {
-			var end int64
 			t.mu.Lock()
-			for _, offset := range t.acked {
-				end = max(end, offset+1)
-			}
+			out[topic] = append(out[topic], t.end)
 			t.mu.Unlock()
-			out[topic] = append(out[topic], end)
 		}
 	}
 	return out
@@ -201,14 +220,16 @@ func (c *crash) lookAtAll(ctx context.Context) error {
 // only the producer without idempotence may have written one twice.
 func (c *crash) read(ctx context.Context, topic string, partition int32, t *track, end int64) error {
 	var wrong error
-	at := map[int64]uint64{}
+	found := map[int64]bool{}
 	first := t.next
 	err := readPartition(ctx, c.b.addr, topic, partition, t.next, end, func(r *kgo.Record) {
 		if r.Offset >= end || wrong != nil {
 			return
 		}
 		number := binary.BigEndian.Uint64(r.Value)
-		at[r.Offset] = number
+		if t.offset(number) == r.Offset {
+			found[r.Offset] = true
+		}
 		switch {
 		case r.Offset != t.next:
 			wrong = fmt.Errorf("offset %d follows %d", r.Offset, t.next-1)
@@ -226,9 +247,9 @@ func (c *crash) read(ctx context.Context, topic string, partition int32, t *trac
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for number, offset := range t.acked {
-		if err == nil && offset >= first && offset < end && at[offset] != number {
-			err = fmt.Errorf("offset %d was acknowledged for record %d and has %d", offset, number, at[offset])
+	for turn, offset := range t.acked {
+		if err == nil && offset >= first && offset < end && !found[offset] {
+			err = fmt.Errorf("offset %d was acknowledged for record %d of this partition and does not have it", offset, turn)
 		}
 	}
 	if err != nil {
