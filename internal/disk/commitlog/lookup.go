@@ -60,31 +60,37 @@ func (l *Log) largest(s *segment) (ts, offset int64, err error) {
 	return ts, offset, nil
 }
 
+// RecordPlace is where a record was found.
+type RecordPlace struct {
+	Offset, Timestamp int64
+	LeaderEpoch       int32
+}
+
 // OffsetForTimestamp finds the first record, below Stable, whose timestamp is at least ts, as ListOffsets asks for it.
-func (l *Log) OffsetForTimestamp(ts int64) (offset, timestamp int64, leaderEpoch int32, found bool, err error) {
+func (l *Log) OffsetForTimestamp(ts int64) (place RecordPlace, found bool, err error) {
 	l.mu.Lock()
 	segs, start, stable := l.segs, l.start, l.stable
 	l.mu.Unlock()
 	for _, s := range segs {
 		largest, _, err := l.largest(s)
 		if err != nil {
-			return 0, 0, 0, false, err
+			return RecordPlace{}, false, err
 		}
 		if largest < ts {
 			continue
 		}
 		from, err := l.timeFloor(s, ts)
 		if err != nil {
-			return 0, 0, 0, false, err
+			return RecordPlace{}, false, err
 		}
 		return l.searchRecords(max(from, start), stable, func(e *record.EntryInfo) bool { return e.MaxTimestamp >= ts },
 			func(r *record.Record) bool { return r.Timestamp >= ts && r.Offset >= start })
 	}
-	return 0, 0, 0, false, nil
+	return RecordPlace{}, false, nil
 }
 
 // MaxTimestamp finds the first record with the greatest timestamp of the log, as ListOffsets does for -3.
-func (l *Log) MaxTimestamp() (offset, timestamp int64, leaderEpoch int32, found bool, err error) {
+func (l *Log) MaxTimestamp() (place RecordPlace, found bool, err error) {
 	l.mu.Lock()
 	segs, start, stable := l.segs, l.start, l.stable
 	l.mu.Unlock()
@@ -92,14 +98,14 @@ func (l *Log) MaxTimestamp() (offset, timestamp int64, leaderEpoch int32, found 
 	for _, s := range segs {
 		ts, last, err := l.largest(s)
 		if err != nil {
-			return 0, 0, 0, false, err
+			return RecordPlace{}, false, err
 		}
 		if ts > best && last >= start && last < stable {
 			best, at = ts, last
 		}
 	}
 	if best == noTime {
-		return 0, 0, 0, false, nil
+		return RecordPlace{}, false, nil
 	}
 	return l.searchRecords(at, stable, func(e *record.EntryInfo) bool { return e.MaxTimestamp >= best },
 		func(r *record.Record) bool { return r.Timestamp >= best })
@@ -142,25 +148,25 @@ func (l *Log) timeFloor(s *segment, ts int64) (int64, error) {
 }
 
 // searchRecords reads from an offset on and returns the first record that is wanted, in a batch that may have it.
-func (l *Log) searchRecords(from, limit int64, may func(*record.EntryInfo) bool, wanted func(*record.Record) bool) (offset, timestamp int64, epoch int32, found bool, err error) {
+func (l *Log) searchRecords(from, limit int64, may func(*record.EntryInfo) bool, wanted func(*record.Record) bool) (place RecordPlace, found bool, err error) {
 	for from < limit {
 		v, err := l.Read(from, limit, maxEntryBytes, true)
 		if err != nil || v.Len == 0 {
-			return 0, 0, 0, false, err
+			return RecordPlace{}, false, err
 		}
 		next := from
-		offset, timestamp, epoch, found, next, err = v.search(may, wanted)
+		place, found, next, err = v.search(may, wanted)
 		v.Release()
 		if err != nil || found || next <= from {
-			return offset, timestamp, epoch, found, err
+			return place, found, err
 		}
 		from = next
 	}
-	return 0, 0, 0, false, nil
+	return RecordPlace{}, false, nil
 }
 
 // search looks for a record in a view; next is the offset behind the view.
-func (v *View) search(may func(*record.EntryInfo) bool, wanted func(*record.Record) bool) (offset, timestamp int64, epoch int32, found bool, next int64, err error) {
+func (v *View) search(may func(*record.EntryInfo) bool, wanted func(*record.Record) bool) (place RecordPlace, found bool, next int64, err error) {
 	var scratch []byte
 	look := func(e *record.EntryInfo, b []byte) bool {
 		it, iterErr := record.IterateEntry(b, &scratch, maxInflated)
@@ -170,7 +176,7 @@ func (v *View) search(may func(*record.EntryInfo) bool, wanted func(*record.Reco
 		}
 		for r, ok := it.Next(); ok; r, ok = it.Next() {
 			if wanted(&r) {
-				offset, timestamp, epoch, found = r.Offset, r.Timestamp, e.LeaderEpoch, true
+				place, found = RecordPlace{r.Offset, r.Timestamp, e.LeaderEpoch}, true
 				return true
 			}
 		}
@@ -181,7 +187,7 @@ func (v *View) search(may func(*record.EntryInfo) bool, wanted func(*record.Reco
 		for rest := v.Mem; len(rest) > 0; {
 			e, peekErr := record.PeekHeader(rest)
 			if peekErr != nil {
-				return 0, 0, 0, false, next, peekErr
+				return RecordPlace{}, false, next, peekErr
 			}
 			next = e.LastOffset + 1
 			if may(&e) && look(&e, rest[:e.Size]) {
@@ -189,7 +195,7 @@ func (v *View) search(may func(*record.EntryInfo) bool, wanted func(*record.Reco
 			}
 			rest = rest[e.Size:]
 		}
-		return offset, timestamp, epoch, found, next, err
+		return place, found, next, err
 	}
 	_, _, walkErr := walk(v.File, v.Pos, v.Pos+int64(v.Len), func(at int64, e *record.EntryInfo, _ []byte) bool {
 		next = e.LastOffset + 1
@@ -202,5 +208,5 @@ func (v *View) search(may func(*record.EntryInfo) bool, wanted func(*record.Reco
 		}
 		return look(e, b)
 	})
-	return offset, timestamp, epoch, found, next, errors.Join(err, walkErr)
+	return place, found, next, errors.Join(err, walkErr)
 }

@@ -143,7 +143,7 @@ func (f *Frame) Add(e *Entry) {
 	f.entries++
 }
 
-var zeroEntry [entryBytes]byte
+var zeroEntry = [entryBytes]byte{}
 
 // size is the number of bytes on disk without the padding behind.
 func (f *Frame) size() int64 { return int64(len(f.head) + f.bytes) }

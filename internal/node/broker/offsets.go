@@ -82,7 +82,9 @@ func (b *Broker) listOffset(p *partition.Partition, version int16, isolation int
 		r.Offset, r.LeaderEpoch = end, p.LeaderEpoch()
 	case earliestTimestamp, earliestLocal:
 		r.Offset = p.Log.Start()
-		r.LeaderEpoch = p.Log.EpochAt(r.Offset)
+		if r.LeaderEpoch = p.Log.EpochAt(r.Offset); r.LeaderEpoch < 0 && r.Offset == p.Log.End() {
+			r.LeaderEpoch = p.LeaderEpoch() // there is no record yet: the next will be of this epoch
+		}
 	case latestTiered, earliestPendingUpload:
 		// Nothing is tiered: no offset, as Kafka answers without remote storage.
 	default:
@@ -92,16 +94,16 @@ func (b *Broker) listOffset(p *partition.Partition, version int16, isolation int
 
 // offsetByTime looks a timestamp, or the largest one, up in the log.
 func (b *Broker) offsetByTime(p *partition.Partition, timestamp, end int64, r *wire.ListOffsetsResponseListOffsetsPartitionResponse) {
-	find := func() (int64, int64, int32, bool, error) { return p.Log.OffsetForTimestamp(timestamp) }
+	find := func() (commitlog.RecordPlace, bool, error) { return p.Log.OffsetForTimestamp(timestamp) }
 	if timestamp == maxTimestamp {
 		find = p.Log.MaxTimestamp
 	}
-	offset, at, epoch, found, err := find()
+	place, found, err := find()
 	switch {
 	case err != nil:
 		r.ErrorCode, _ = appendCode(err)
-	case found && offset < end:
-		r.Offset, r.Timestamp, r.LeaderEpoch = offset, at, epoch
+	case found && place.Offset < end:
+		r.Offset, r.Timestamp, r.LeaderEpoch = place.Offset, place.Timestamp, place.LeaderEpoch
 	}
 }
 
