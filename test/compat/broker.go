@@ -110,7 +110,6 @@ func (b *broker) start(ctx context.Context) error {
 		b.cmd = b.s.java(context.Background(), "kafka.Kafka", b.properties)
 	}
 	b.cmd.Stdout, b.cmd.Stderr = log, log
-	b.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := b.cmd.Start(); err != nil {
 		return err
 	}
