@@ -143,7 +143,7 @@ func (b *bench) runAll(rows []*row) error {
 		fmt.Println()
 		failed = append(failed, b.table(os.Stdout, done, got))
 	}
-	return errors.Join(failed...)
+	return errors.Join(append(failed, b.stopShared())...)
 }
 
 // assemble makes the data directory and finds the servers.

@@ -173,7 +173,9 @@ func (v *server) explain(err error) error {
 	}
 	text, _ := os.ReadFile(v.log) // without a log there is less to say
 	lines := strings.Split(strings.TrimSpace(string(text)), "\n")
-	from := slices.IndexFunc(lines, func(l string) bool { return strings.HasPrefix(l, "panic:") || strings.HasPrefix(l, "fatal error:") })
+	from := slices.IndexFunc(lines, func(l string) bool {
+		return strings.HasPrefix(l, "panic:") || strings.HasPrefix(l, "fatal error:") || strings.HasPrefix(l, "WARNING: DATA RACE")
+	})
 	if from < 0 {
 		from = max(0, len(lines)-lastWords)
 	}
@@ -181,8 +183,17 @@ func (v *server) explain(err error) error {
 	return &finalError{fmt.Errorf("%v has ended (%v): %w\n%s", v.side, v.cmd.ProcessState, err, words)}
 }
 
-// stop ends the process as its operator would; kill takes its life.
-func (v *server) stop() error { return v.signal(syscall.SIGTERM) }
+// stop ends the process as its operator would, and ours must say that it went well; the JVM's status only repeats the
+// signal.
+func (v *server) stop() error {
+	err := v.signal(syscall.SIGTERM)
+	if err == nil && v.side == ours && !v.cmd.ProcessState.Success() {
+		err = v.explain(errors.New("it did not stop cleanly"))
+	}
+	return err
+}
+
+// kill takes the process's life.
 func (v *server) kill() error { return v.signal(syscall.SIGKILL) }
 
 func (v *server) signal(sig syscall.Signal) error {
