@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
@@ -112,6 +113,9 @@ type createdTopic struct {
 	Error             string `json:"error,omitempty"`
 }
 
+// topicID is an id as Kafka writes it: URL-safe base64 without padding.
+func topicID(id kadm.TopicID) string { return base64.RawURLEncoding.EncodeToString(id[:]) }
+
 // created prints what became of each topic.
 func (c *connection) created(got []kadm.CreateTopicResponse, ifNotExists, validateOnly bool) error {
 	var rows []createdTopic
@@ -119,7 +123,7 @@ func (c *connection) created(got []kadm.CreateTopicResponse, ifNotExists, valida
 	for _, t := range got {
 		row := createdTopic{Topic: t.Topic, Partitions: t.NumPartitions, ReplicationFactor: t.ReplicationFactor}
 		if !validateOnly && t.Err == nil {
-			row.TopicID = t.ID.String()
+			row.TopicID = topicID(t.ID)
 		}
 		exists := errors.Is(t.Err, kerr.TopicAlreadyExists)
 		if t.Err != nil && !(exists && ifNotExists) {
@@ -177,7 +181,7 @@ func topicList(c *connection) *cobra.Command {
 				}
 				rows := []row{}
 				for _, t := range topics.Sorted() {
-					rows = append(rows, row{t.Topic, t.ID.String(), len(t.Partitions), t.Partitions.NumReplicas()})
+					rows = append(rows, row{t.Topic, topicID(t.ID), len(t.Partitions), t.Partitions.NumReplicas()})
 				}
 				return c.print(rows, func(w io.Writer) {
 					tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
@@ -252,7 +256,7 @@ func describeTopics(ctx context.Context, a *kadm.Client, args []string) ([]descr
 			errs = append(errs, ofTopic(t.Topic, t.Err, ""))
 			continue
 		}
-		d := describedTopic{Topic: t.Topic, TopicID: t.ID.String(), Configs: map[string]string{}}
+		d := describedTopic{Topic: t.Topic, TopicID: topicID(t.ID), Configs: map[string]string{}}
 		for _, p := range t.Partitions.Sorted() {
 			row := describedPartition{Partition: p.Partition, Leader: p.Leader, LeaderEpoch: p.LeaderEpoch, Replicas: p.Replicas, ISR: p.ISR}
 			start, _ := starts.Lookup(t.Topic, p.Partition)
