@@ -138,12 +138,10 @@ func (f *Frame) Add(e *Entry) {
 		f.head = append(f.head, make([]byte, frameHeaderBytes)...)
 	}
 	at := len(f.head)
-	f.head = append(f.head, zeroEntry[:]...)
+	f.head = append(f.head, make([]byte, entryBytes)...)
 	e.put(f.head[at:])
 	f.entries++
 }
-
-var zeroEntry = [entryBytes]byte{}
 
 // size is the number of bytes on disk without the padding behind.
 func (f *Frame) size() int64 { return int64(len(f.head) + f.bytes) }
