@@ -64,8 +64,10 @@ type Node struct {
 	server    *edge.Server
 	addr      string
 
-	// opened is closed when requests may be served.
+	// opened is closed when requests are served, or when it is clear that they
+	// will not be; serving tells which.
 	opened   chan struct{}
+	serving  atomic.Bool
 	openOnce sync.Once
 	failOnce sync.Once
 	failed   chan error
@@ -103,6 +105,7 @@ func Begin(o Options, ready func(error)) (*Node, error) {
 	}
 	n.quorum.Start(func(err error) {
 		if err == nil {
+			n.serving.Store(true)
 			n.openOnce.Do(func() { close(n.opened) })
 		}
 		ready(err)
@@ -124,7 +127,7 @@ func (n *Node) build() error {
 	n.broker = broker.New(broker.Options{
 		NodeID: n.static.NodeID(), ClusterID: n.identity.ClusterID, World: n.o.World, Logger: n.o.Logger,
 		Config: n.Config, Quorum: n.quorum, MetadataTopic: quorum.Topic, Table: n.table, Stores: n.stores, Groups: n.groups,
-		ControllerListeners: names(n.listeners.Controller),
+		Controllers: n.listeners.AdvertisedController,
 	})
 	n.quorum.Subscribe(n.follow)
 	return nil
@@ -169,6 +172,10 @@ func (n *Node) Handler() edge.Handler { return n.broker }
 // Serve answers one request once the node is ready.
 func (n *Node) Serve(q *edge.Request) {
 	<-n.opened
+	if !n.serving.Load() {
+		q.Hangup(nil) // it never came up, or is going down
+		return
+	}
 	n.broker.Serve(q)
 }
 

@@ -51,15 +51,6 @@ func endpoints(listeners []config.Listener) []quorum.Endpoint {
 	return out
 }
 
-// names are the listeners' names.
-func names(listeners []config.Listener) []string {
-	out := make([]string, 0, len(listeners))
-	for i := range listeners {
-		out = append(out, listeners[i].Name)
-	}
-	return out
-}
-
 // hostOf is the name under which a listener on all interfaces is reached.
 func hostOf(l config.Listener) string {
 	if l.Host == "" {

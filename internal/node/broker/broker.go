@@ -17,7 +17,6 @@ package broker
 import (
 	"fmt"
 	"log/slog"
-	"slices"
 	"sync"
 
 	"github.com/moldau/moldau/internal/clock"
@@ -52,11 +51,12 @@ type Options struct {
 	Quorum Quorum
 	// MetadataTopic is the log in a data directory that is no topic's.
 	MetadataTopic string
-	// ControllerListeners are the names of the listeners that serve the controller's APIs; all others serve the broker's.
-	ControllerListeners []string
-	Table               *partition.Table
-	Stores              []*commitlog.Store
-	Groups              *coordinator.Groups
+	// Controllers are the listeners that serve the controller's APIs, as
+	// others reach them; all other listeners serve the broker's.
+	Controllers []config.Listener
+	Table       *partition.Table
+	Stores      []*commitlog.Store
+	Groups      *coordinator.Groups
 }
 
 // Broker answers requests.
@@ -68,11 +68,11 @@ type Broker struct {
 	config    func() *config.BrokerConfig
 	quorum    Quorum
 	metaTopic string
-	// controllerListeners never changes.
-	controllerListeners []string
-	table               *partition.Table
-	stores              []*commitlog.Store
-	groups              *coordinator.Groups
+	// controllers never changes.
+	controllers []config.Listener
+	table       *partition.Table
+	stores      []*commitlog.Store
+	groups      *coordinator.Groups
 
 	// handlers has every API that is served; it never changes.
 	handlers    map[int16]handler
@@ -90,7 +90,7 @@ func New(o Options) *Broker {
 		nodeID: o.NodeID, clusterID: o.ClusterID, world: o.World, logger: o.Logger, config: o.Config,
 		quorum: o.Quorum, metaTopic: o.MetadataTopic, table: o.Table, handlers: table(), stores: o.Stores, groups: o.Groups,
 	}
-	b.controllerListeners = o.ControllerListeners
+	b.controllers = o.Controllers
 	b.sessions = newSessionCache(o.World, int(o.Config().GetLong("max.incremental.fetch.session.cache.slots")))
 	return b
 }
@@ -116,8 +116,11 @@ func (b *Broker) Serve(q *edge.Request) {
 
 // side is the role of the listener that a request came by: each role has its own APIs.
 func (b *Broker) side(q *edge.Request) wire.Listener {
-	if slices.Contains(b.controllerListeners, q.Conn().Listener()) {
-		return wire.OnController
+	name := q.Conn().Listener()
+	for i := range b.controllers {
+		if b.controllers[i].Name == name {
+			return wire.OnController
+		}
 	}
 	return wire.OnBroker
 }

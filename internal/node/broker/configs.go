@@ -19,7 +19,7 @@ func serveDescribeConfigs(b *Broker, _ *edge.Request, m *wire.DescribeConfigsReq
 		asked := &m.Resources[i]
 		r := wire.DescribeConfigsResponseDescribeConfigsResult{ResourceType: asked.ResourceType, ResourceName: asked.ResourceName}
 		entries, code, message := b.describeConfigs(asked)
-		r.ErrorCode, r.ErrorMessage = code, text(message)
+		r.ErrorCode, r.ErrorMessage = code, &message
 		for k := range entries {
 			r.Configs = append(r.Configs, describedConfig(&entries[k], m))
 		}

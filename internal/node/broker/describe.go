@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 
@@ -14,13 +15,16 @@ func serveDescribeCluster(b *Broker, q *edge.Request, m *wire.DescribeClusterReq
 	out := &wire.DescribeClusterResponse{}
 	out.SetDefaults()
 	out.ClusterID, out.ControllerID, out.EndpointType = b.clusterID, b.nodeID, m.EndpointType
-	if m.EndpointType != 1 {
-		out.EndpointType = 1
-		out.ErrorCode = wire.MismatchedEndpointType
-		out.ErrorMessage = text("The request was sent to an endpoint of type BROKER, but we wanted an endpoint of type CONTROLLER")
-		if m.EndpointType != 2 {
-			out.ErrorCode = wire.UnsupportedEndpointType
-			out.ErrorMessage = text("Unsupported endpoint type: use 1 for brokers or 2 for controllers.")
+	if code, message := b.endpointRefusal(q, m.EndpointType); code != wire.None {
+		out.SetDefaults()
+		out.ErrorCode, out.ErrorMessage = code, &message
+		return out
+	}
+	if m.EndpointType == controllerEndpoints {
+		for i := range b.controllers {
+			if l := &b.controllers[i]; l.Name == q.Conn().Listener() {
+				out.Brokers = append(out.Brokers, wire.DescribeClusterResponseDescribeClusterBroker{BrokerID: b.nodeID, Host: l.Host, Port: int32(l.Port)})
+			}
 		}
 		return out
 	}
@@ -37,6 +41,27 @@ func serveDescribeCluster(b *Broker, q *edge.Request, m *wire.DescribeClusterReq
 		out.ClusterAuthorizedOperations = clusterOperations
 	}
 	return out
+}
+
+// Kinds of endpoints that DescribeCluster asks for (KIP-919).
+const (
+	brokerEndpoints     = 1
+	controllerEndpoints = 2
+)
+
+// endpointRefusal tells a client that it came by a listener of the other role.
+func (b *Broker) endpointRefusal(q *edge.Request, kind int8) (wire.Code, string) {
+	onController := b.side(q) == wire.OnController
+	switch {
+	case kind != brokerEndpoints && kind != controllerEndpoints:
+		return wire.UnsupportedEndpointType, fmt.Sprintf("Unsupported endpoint type %d: use 1 for brokers or 2 for controllers.", kind)
+	case kind == controllerEndpoints && !onController:
+		return wire.MismatchedEndpointType, "The request was sent to an endpoint of type BROKER, but we wanted an endpoint of type CONTROLLER"
+	case kind == brokerEndpoints && onController:
+		return wire.MismatchedEndpointType, "The request was sent to an endpoint of type CONTROLLER, but we wanted an endpoint of type BROKER"
+	default:
+		return wire.None, ""
+	}
 }
 
 // serveDescribeTopicPartitions pages through topics' partitions (KIP-966).
@@ -56,16 +81,24 @@ func serveDescribeTopicPartitions(b *Broker, _ *edge.Request, m *wire.DescribeTo
 	slices.Sort(names)
 	names = slices.Compact(names)
 	first := int32(0)
+	if c := m.Cursor; c != nil && (c.PartitionIndex < 0 || len(m.Topics) > 0 && !slices.Contains(names, c.TopicName)) {
+		for _, name := range names {
+			t := missingTopicPartitions(name)
+			t.ErrorCode = wire.InvalidRequest
+			out.Topics = append(out.Topics, t)
+		}
+		return out
+	}
 	if m.Cursor != nil {
 		for len(names) > 0 && names[0] < m.Cursor.TopicName {
 			names = names[1:]
 		}
 		if len(names) > 0 && names[0] == m.Cursor.TopicName {
-			first = max(m.Cursor.PartitionIndex, 0)
+			first = m.Cursor.PartitionIndex
 		}
 	}
 	limit := b.config().GetLong("max.request.partition.size.limit")
-	left := int(min(int64(max(m.ResponsePartitionLimit, 0)), limit))
+	left := int(max(min(int64(m.ResponsePartitionLimit), limit), 1))
 	for _, name := range names {
 		if left <= 0 {
 			out.NextCursor = &wire.DescribeTopicPartitionsResponseCursor{TopicName: name, PartitionIndex: first}

@@ -185,22 +185,22 @@ func (op *fetch) ring() {
 
 // update applies an incremental request to its session.
 func (op *fetch) update() wire.Code {
-	for i := range op.req.ForgottenTopicsData {
-		f := &op.req.ForgottenTopicsData[i]
-		for _, index := range f.Partitions {
-			op.session.forget(fetchKey{f.Topic, f.TopicID, index})
-		}
-	}
 	op.collect()
 	for i := range op.asked {
 		if !op.session.put(&op.asked[i]) {
 			return wire.InvalidRequest
 		}
 	}
+	for i := range op.req.ForgottenTopicsData { // last: what is both asked for and forgotten is forgotten
+		f := &op.req.ForgottenTopicsData[i]
+		for _, index := range f.Partitions {
+			op.session.forget(fetchKey{f.Topic, f.TopicID, index})
+		}
+	}
 	if len(op.session.parts) == 0 {
 		// Nothing is left to fetch: the session ends, and the answer without an id says so.
 		op.b.sessions.release(op.session)
-		op.session, op.full = nil, true
+		op.session, op.full, op.list = nil, true, op.list[:0]
 		return wire.None
 	}
 	op.ring()
@@ -242,6 +242,9 @@ func (op *fetch) readOne(p *fetchPartition, left int, minOne bool) fetchRead {
 	}
 	rd.highWatermark, rd.lastStable, rd.logStart = part.HighWatermark(), part.LastStable(), part.Log.Start()
 	if p.lastFetchedEpoch >= 0 && op.diverges(&rd) {
+		if rd.divergeEpoch < 0 {
+			return rd.outOfRange() // where that epoch ended is not known here
+		}
 		return rd
 	}
 	limit := rd.highWatermark
@@ -250,8 +253,7 @@ func (op *fetch) readOne(p *fetchPartition, left int, minOne bool) fetchRead {
 	}
 	if p.fetchOffset < rd.logStart || p.fetchOffset > max(limit, part.HighWatermark()) {
 		if p.fetchOffset < rd.logStart || p.fetchOffset > part.Log.End() {
-			rd.code = wire.OffsetOutOfRange
-			rd.highWatermark, rd.lastStable, rd.logStart = -1, -1, -1
+			return rd.outOfRange()
 		}
 		return rd
 	}
@@ -284,6 +286,10 @@ func (op *fetch) unread(rd fetchRead, err error) fetchRead {
 	return rd
 }
 
+func (rd fetchRead) outOfRange() fetchRead {
+	return fetchRead{p: rd.p, code: wire.OffsetOutOfRange, highWatermark: -1, lastStable: -1, logStart: -1}
+}
+
 // find resolves the partition, which stays found until it is deleted.
 func (op *fetch) find(p *fetchPartition) wire.Code {
 	if p.part != nil && !p.part.Closed() {
@@ -305,6 +311,9 @@ func (op *fetch) find(p *fetchPartition) wire.Code {
 
 // diverges compares what the reader has last fetched with our epochs (KIP-595).
 func (op *fetch) diverges(rd *fetchRead) bool {
+	if rd.p.lastFetchedEpoch == rd.p.part.LeaderEpoch() {
+		return false
+	}
 	epoch, end := rd.p.part.Log.EpochEnd(rd.p.lastFetchedEpoch)
 	if epoch < 0 || epoch < rd.p.lastFetchedEpoch || end < rd.p.fetchOffset {
 		rd.diverging, rd.divergeEpoch, rd.divergeEnd = true, epoch, end
@@ -465,7 +474,9 @@ func (rd *fetchRead) encode(out *wire.FetchResponsePartitionData, isolation int8
 		for i := range rd.aborted {
 			aborted = append(aborted, wire.FetchResponseAbortedTransaction{ProducerID: rd.aborted[i].ProducerID, FirstOffset: rd.aborted[i].FirstOffset})
 		}
-		out.AbortedTransactions = aborted
+		if out.AbortedTransactions = aborted; aborted == nil {
+			out.AbortedTransactions = []wire.FetchResponseAbortedTransaction{} // null is for those who did not ask
+		}
 	}
 	if rd.diverging {
 		out.DivergingEpoch.Epoch, out.DivergingEpoch.EndOffset = rd.divergeEpoch, rd.divergeEnd

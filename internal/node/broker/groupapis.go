@@ -128,7 +128,7 @@ func unknownOffsets(t *wire.OffsetFetchRequestTopics) wire.OffsetFetchResponseTo
 	out := wire.OffsetFetchResponseTopics{TopicID: t.TopicID}
 	for _, index := range t.PartitionIndexes {
 		out.Partitions = append(out.Partitions, wire.OffsetFetchResponsePartitions{
-			PartitionIndex: index, CommittedOffset: -1, CommittedLeaderEpoch: -1, ErrorCode: wire.UnknownTopicID,
+			PartitionIndex: index, CommittedOffset: -1, CommittedLeaderEpoch: -1, Metadata: new(string), ErrorCode: wire.UnknownTopicID,
 		})
 	}
 	return out

@@ -94,10 +94,31 @@ func (b *Broker) metadata(q *edge.Request, m *wire.MetadataRequest) *wire.Metada
 		}
 		return out
 	}
+	byID := slices.ContainsFunc(m.Topics, func(t wire.MetadataRequestTopic) bool { return !t.TopicID.IsZero() })
+	answered := make(map[topicRef]bool, len(m.Topics))
 	for i := range m.Topics {
-		out.Topics = append(out.Topics, b.askedTopic(img, &m.Topics[i], m))
+		asked := &m.Topics[i]
+		ref := topicRef{id: asked.TopicID}
+		if !byID && asked.Name != nil {
+			ref.name = *asked.Name
+		}
+		if answered[ref] || byID && version >= 12 && asked.TopicID.IsZero() {
+			continue // who asks by id is not answered by name, and nobody twice
+		}
+		answered[ref] = true
+		if byID && version < 12 {
+			out.Topics = append(out.Topics, missingTopic(asked, wire.InvalidRequest))
+			continue
+		}
+		out.Topics = append(out.Topics, b.askedTopic(img, asked, m))
 	}
 	return out
+}
+
+// topicRef is how a request names a topic.
+type topicRef struct {
+	name string
+	id   wire.UUID
 }
 
 // askedTopic answers for one topic that was asked for by name or id.
@@ -118,9 +139,17 @@ func (b *Broker) askedTopic(img *metadata.Image, asked *wire.MetadataRequestTopi
 	if ok {
 		return b.metadataTopic(t, m)
 	}
+	if !asked.TopicID.IsZero() {
+		return missingTopic(&wire.MetadataRequestTopic{TopicID: asked.TopicID}, missing)
+	}
+	return missingTopic(asked, missing)
+}
+
+// missingTopic is the answer for a topic that there is not.
+func missingTopic(asked *wire.MetadataRequestTopic, code wire.Code) wire.MetadataResponseTopic {
 	out := wire.MetadataResponseTopic{}
 	out.SetDefaults()
-	out.ErrorCode, out.Name, out.TopicID = missing, asked.Name, asked.TopicID
+	out.ErrorCode, out.Name, out.TopicID = code, asked.Name, asked.TopicID
 	out.TopicAuthorizedOperations = noOperations
 	return out
 }

@@ -86,23 +86,12 @@ func (b *Broker) serveProduce(q *edge.Request) {
 	}
 	op.appends = op.appends[:n]
 	op.pending.Store(int32(n) + 1)
-	if acks := op.req.Acks; acks < -1 || acks > 1 {
-		op.refuseAll(wire.InvalidRequiredAcks, "")
-	} else {
-		op.start()
-	}
+	op.start()
 	op.finishOne()
 }
 
-// refuseAll answers every partition with the same error.
-func (op *produce) refuseAll(code wire.Code, message string) {
-	for i := range op.appends {
-		op.appends[i].code, op.appends[i].message = code, message
-	}
-	op.pending.Add(-int32(len(op.appends)))
-}
-
 func (op *produce) start() {
+	badAcks := op.req.Acks < -1 || op.req.Acks > 1
 	at := 0
 	for i := range op.req.TopicData {
 		data := &op.req.TopicData[i]
@@ -110,12 +99,19 @@ func (op *produce) start() {
 		for j := range data.PartitionData {
 			a := &op.appends[at]
 			at++
-			if a.part = topic.Partition(data.PartitionData[j].Index); a.part == nil {
+			a.part = topic.Partition(data.PartitionData[j].Index)
+			switch {
+			case a.part == nil:
 				a.code = unknown
-				op.pending.Add(-1)
+			case badAcks:
+				a.code = wire.InvalidRequiredAcks
+			case internalTopic(topic.Name):
+				a.code = wire.InvalidTopic
+			default:
+				op.append(a, data.PartitionData[j].Records)
 				continue
 			}
-			op.append(a, data.PartitionData[j].Records)
+			op.pending.Add(-1)
 		}
 	}
 }
@@ -129,9 +125,6 @@ func (op *produce) topic(data *wire.ProduceRequestTopicProduceData) (topic *part
 		}
 	} else {
 		topic = op.b.table.ByName(data.Name)
-	}
-	if topic != nil && internalTopic(topic.Name) {
-		return nil, wire.InvalidTopic
 	}
 	return topic, wire.UnknownTopicOrPartition
 }
