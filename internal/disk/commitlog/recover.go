@@ -118,16 +118,17 @@ func (d *logLoad) trimIndex(s *segment, end int64) (from int64, err error) {
 	if err != nil {
 		return 0, err
 	}
+	misled := false
 	if n > 0 && !d.leads(s, last, end) {
 		d.note("the index of %s does not lead to its batches and is rebuilt", s.log.path)
-		n, last = 0, offsetEntry{}
+		n, last, misled = 0, offsetEntry{}, true
 	}
-	times, lastTime, err := d.trimTimes(s, n, last)
+	times, lastTime, err := d.trimTimes(s, n, last, d.clean && !misled)
 	if err != nil {
 		return 0, err
 	}
 	if times == 0 {
-		n = 0
+		n, last = 0, offsetEntry{}
 	}
 	if err := l.truncateFile(&x.offsets, int64(n)*offsetEntryBytes); err != nil {
 		return 0, err
@@ -136,7 +137,7 @@ func (d *logLoad) trimIndex(s *segment, end int64) (from int64, err error) {
 		return 0, err
 	}
 	x.writtenOffsets, x.writtenTimes = n, times
-	if n == 0 {
+	if times == 0 {
 		return 0, nil
 	}
 	x.lastTime, x.lastTimeOffset = lastTime.ts, s.base+int64(lastTime.offset)
@@ -176,9 +177,10 @@ func (d *logLoad) leads(s *segment, e offsetEntry, end int64) bool {
 	return err == nil && h.LastOffset == s.base+int64(e.offset) && int64(e.pos)+int64(h.Size) <= end
 }
 
-// trimTimes counts the .timeindex entries that are not beyond the last .index entry.
-func (d *logLoad) trimTimes(s *segment, n int, lastOffset offsetEntry) (int, timeEntry, error) {
-	if n == 0 {
+// trimTimes counts the .timeindex entries: of a file that is whole all, the last of which a clean stop has added, else those
+// that are not beyond the last .index entry.
+func (d *logLoad) trimTimes(s *segment, n int, lastOffset offsetEntry, whole bool) (int, timeEntry, error) {
+	if n == 0 && !whole {
 		return 0, timeEntry{}, nil
 	}
 	x := &s.idx
@@ -192,7 +194,7 @@ func (d *logLoad) trimTimes(s *segment, n int, lastOffset offsetEntry) (int, tim
 		return 0, timeEntry{}, err
 	}
 	count, last, err := countTimes(f, size)
-	for err == nil && count > 0 && last.offset > lastOffset.offset {
+	for err == nil && !whole && count > 0 && last.offset > lastOffset.offset {
 		if count--; count > 0 {
 			last, err = readTimeEntry(f, count-1)
 		}

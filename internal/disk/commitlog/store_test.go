@@ -54,3 +54,43 @@ func TestAppendIsReadBack(t *testing.T) {
 	}
 	w.Wait()
 }
+
+func TestCleanStopsKeepTheFiles(t *testing.T) {
+	disk, hand := vfs.NewSim(vfs.SimConfig{}), clock.NewHand(1)
+	o := commitlog.StoreOptions{FS: disk, Dir: "/data", World: hand}
+	s, err := commitlog.Open(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := s.Create("topic", 0, [16]byte{1}, commitlog.LogConfig{SegmentBytes: 20000})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range int64(70) {
+		l.Append(&commitlog.Append{Records: makeBatch(700, 1000+i), Done: func(*commitlog.Append) {}})
+		hand.Run()
+	}
+	var before []vfs.Entry
+	for stop := range 3 {
+		if err := s.CloseClean(1); err != nil {
+			t.Fatal(err)
+		}
+		files, err := disk.List("/data/topic-0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range files {
+			files[i].ModTimeMs = 0
+			if stop > 0 && files[i] != before[i] {
+				t.Errorf("after stop %d: %+v, before %+v", stop, files[i], before[i])
+			}
+		}
+		before = files
+		if s, err = commitlog.Open(o); err != nil {
+			t.Fatal(err)
+		}
+		if l, _ = s.Log("topic", 0); l.End() != 70 {
+			t.Fatalf("the log ends at %d", l.End())
+		}
+	}
+}
