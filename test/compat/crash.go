@@ -222,7 +222,7 @@ func (c *crash) read(ctx context.Context, topic string, partition int32, t *trac
 	var wrong error
 	found := map[int64]bool{}
 	first := t.next
-	err := readPartition(ctx, c.b.addr, topic, partition, t.next, end, func(r *kgo.Record) {
+	err := readPartition(ctx, c.b.addr, span{topic, partition, t.next, end}, func(r *kgo.Record) {
 		if r.Offset >= end || wrong != nil {
 			return
 		}

@@ -203,7 +203,7 @@ func topicState(ctx context.Context, addr string, admin *kadm.Client, topic stri
 
 // partitionState reads all records from start up to end. Compaction may have left holes.
 func partitionState(ctx context.Context, addr, topic string, partition int32, start, end int64) (out []string, err error) {
-	err = readPartition(ctx, addr, topic, partition, start, end, func(r *kgo.Record) {
+	err = readPartition(ctx, addr, span{topic, partition, start, end}, func(r *kgo.Record) {
 		var headers strings.Builder
 		for _, h := range r.Headers {
 			fmt.Fprintf(&headers, " %s=%x,%t", h.Key, h.Value, h.Value == nil)
@@ -215,8 +215,16 @@ func partitionState(ctx context.Context, addr, topic string, partition int32, st
 	return out, err
 }
 
+// span is a partition's records from start up to end.
+type span struct {
+	topic      string
+	partition  int32
+	start, end int64
+}
+
 // readPartition calls each for every record from start up to end.
-func readPartition(ctx context.Context, addr, topic string, partition int32, start, end int64, each func(*kgo.Record)) error {
+func readPartition(ctx context.Context, addr string, s span, each func(*kgo.Record)) error {
+	topic, partition, start, end := s.topic, s.partition, s.start, s.end
 	if start >= end {
 		return nil
 	}
