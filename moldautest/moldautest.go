@@ -12,13 +12,16 @@
 package moldautest
 
 import (
+	"errors"
 	"log/slog"
 	"maps"
 	"net"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 
 	"github.com/moldau/moldau/internal/clock"
@@ -82,7 +85,7 @@ type Node struct {
 // Start starts a node and stops it cleanly when the test ends.
 func Start(t testing.TB, o Options) *Node {
 	t.Helper()
-	n := &Node{t: t, o: o, addr: "127.0.0.1:0", dir: o.Dir}
+	n := &Node{t: t, o: o, dir: o.Dir}
 	if n.o.Logger == nil {
 		n.o.Logger = slog.New(slog.NewTextHandler(&testLog{t: n}, &slog.HandlerOptions{Level: slog.LevelWarn, ReplaceAttr: withoutTime}))
 	}
@@ -172,12 +175,37 @@ func (n *Node) Failed() <-chan error {
 	return n.node.Failed()
 }
 
-// start starts the node on its address, which is fixed from the first time on.
+// Ports to listen on: below those that systems give to outgoing connections, or a client that
+// tries to reconnect while the node is down could take the node's port.
+const (
+	lowestPort  = 10_240
+	highestPort = 32_000
+	portTries   = 64
+)
+
+// start starts the node on its address, which is chosen the first time and fixed from then on.
 func (n *Node) start() {
 	n.t.Helper()
+	chosen := n.addr != ""
+	for try := 0; ; try++ {
+		if !chosen {
+			port := lowestPort + (&clock.Real{}).Uint64()%(highestPort-lowestPort)
+			n.addr = net.JoinHostPort("127.0.0.1", strconv.FormatUint(port, 10))
+		}
+		err := n.startOnce()
+		if err == nil {
+			return
+		}
+		if chosen || try == portTries || !errors.Is(err, syscall.EADDRINUSE) {
+			n.t.Fatalf("moldautest: starting the node: %v", err)
+		}
+	}
+}
+
+func (n *Node) startOnce() error {
 	cfg, _, err := config.Load(n.sources())
 	if err != nil {
-		n.t.Fatalf("moldautest: settings: %v", err)
+		return err
 	}
 	var fs vfs.FS = vfs.NewOS()
 	if n.sim != nil {
@@ -187,11 +215,12 @@ func (n *Node) start() {
 	world := &clock.Real{}
 	running, err := node.Start(node.Options{Config: cfg, FS: fs, World: world, Logger: n.o.Logger})
 	if err != nil {
-		n.t.Fatalf("moldautest: starting the node: %v", err)
+		return err
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.node, n.world, n.addr = running, world, running.Addr()
+	n.node, n.world = running, world
+	return nil
 }
 
 // take makes the caller the one who ends the node; nil when it is down.

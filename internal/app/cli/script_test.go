@@ -3,13 +3,17 @@ package cli
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
+	"fmt"
 	"hash/crc32"
 	"io"
 	"log/slog"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -84,14 +88,26 @@ type scriptNode struct {
 	node      *moldau.Node
 }
 
+// start starts the node, the first time on a port below those that systems give to outgoing
+// connections: one of them could take it while the node is down.
 func (n *scriptNode) start() (err error) {
+	chosen := n.addr != "127.0.0.1:0"
+	for range 64 {
+		if !chosen {
+			n.addr = fmt.Sprintf("127.0.0.1:%d", 10_240+rand.IntN(20_000))
+		}
+		if err = n.startOnce(); chosen || !errors.Is(err, syscall.EADDRINUSE) {
+			break
+		}
+	}
+	return err
+}
+
+func (n *scriptNode) startOnce() (err error) {
 	n.node, err = moldau.Start(moldau.Options{
 		Dir: n.dir, Addr: n.addr, Logger: slog.New(slog.DiscardHandler),
 		Settings: map[string]string{"offsets.topic.num.partitions": "1", "group.initial.rebalance.delay.ms": "0"},
 	})
-	if err == nil {
-		n.addr = n.node.Addr()
-	}
 	return err
 }
 
