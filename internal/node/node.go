@@ -122,6 +122,7 @@ func (n *Node) build() error {
 	}
 	n.table = partition.NewTable(partition.Options{
 		NodeID: n.static.NodeID(), Stores: n.stores, MetadataTopic: quorum.Topic, Broker: n.Config, Logger: n.o.Logger,
+		World: n.o.World,
 	})
 	n.groups = coordinator.NewGroups(n.o.World, n.o.Logger, groupConfig(n.static))
 	n.broker = broker.New(broker.Options{

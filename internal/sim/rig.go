@@ -18,6 +18,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"time"
 
 	"github.com/moldau/moldau/internal/clock"
@@ -44,11 +45,13 @@ type Rig struct {
 	conn  *edge.DirectConn
 	next  int32
 	log   *slog.Logger
+	// dirs are the data directories.
+	dirs string
 }
 
 // NewRig makes a world with an empty disk and no node running.
 func NewRig(seed uint64, log *slog.Logger) *Rig {
-	r := &Rig{seed: seed, log: log}
+	r := &Rig{seed: seed, log: log, dirs: "/data"}
 	sector := vfs.Sector512
 	if seed%4 == 3 {
 		sector = vfs.Sector4K
@@ -59,7 +62,7 @@ func NewRig(seed uint64, log *slog.Logger) *Rig {
 
 // settings are those of a single node; small files make a short run cross every border.
 var settings = config.Values{
-	"process.roles": "broker,controller", "node.id": "1", "log.dirs": "/data",
+	"process.roles": "broker,controller", "node.id": "1",
 	"listeners":                 "PLAINTEXT://localhost:9092,CONTROLLER://localhost:9093",
 	"controller.listener.names": "CONTROLLER", "controller.quorum.bootstrap.servers": "localhost:9093",
 	"offsets.topic.replication.factor": "1", "offsets.topic.num.partitions": "2",
@@ -77,7 +80,9 @@ func (r *Rig) Boot() error {
 	if old != nil {
 		r.hand.Advance(old.Now().Sub(r.hand.Now()) + time.Second)
 	}
-	cfg, err := config.NewBroker(settings)
+	values := maps.Clone(settings)
+	values["log.dirs"] = r.dirs
+	cfg, err := config.NewBroker(values)
 	if err != nil {
 		return err
 	}

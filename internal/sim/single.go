@@ -19,6 +19,16 @@ func NewHistory(topic string, index int32) *History {
 	return &History{history{place: place{topic, index}, seen: map[int64]uint64{}}}
 }
 
+// SetDirs sets the data directories for the next boot, as log.dirs names them.
+func (r *Rig) SetDirs(dirs string) { r.dirs = dirs }
+
+// Step runs one piece of background work, or lets time pass up to the next.
+func (r *Rig) Step() {
+	if d, ok := r.hand.Next(); !r.hand.RunOne() && ok {
+		r.hand.Advance(d)
+	}
+}
+
 // Disk is the rig's disk.
 func (r *Rig) Disk() *vfs.Sim { return r.disk }
 

@@ -63,6 +63,9 @@ func (s *Store) closeLogs() error {
 	if err := s.checkpoint(); err != nil {
 		return err
 	}
+	if err := s.dropFutures(); err != nil {
+		return err
+	}
 	for _, l := range logs {
 		if err := l.closeFiles(); err != nil {
 			return err

@@ -155,7 +155,9 @@ func (s *Store) skip(e vfs.Entry) {
 	case !e.Dir || e.Name == journal.Folder:
 	case strings.HasSuffix(e.Name, deleteDirSuffix):
 		s.removeLater(filepath.Join(s.dir, e.Name), 0)
-	case strings.HasSuffix(e.Name, futureDirSuffix), strings.HasSuffix(e.Name, strayDirSuffix):
+	case strings.HasSuffix(e.Name, futureDirSuffix):
+		s.leftFutures = append(s.leftFutures, e.Name)
+	case strings.HasSuffix(e.Name, strayDirSuffix):
 		s.note("%s is left alone", filepath.Join(s.dir, e.Name))
 	}
 }

@@ -109,6 +109,9 @@ type Log struct {
 	// inFlight counts appends of each kind that are not done: the kind changes when the other has drained.
 	inFlightSynced, inFlightWritten int
 
+	// held is what a move needs of the log.
+	held hold
+
 	// round is the log's part in the commit that runs; it belongs to the committing goroutine.
 	round logRound
 }
@@ -238,9 +241,24 @@ func (l *Log) active() *segment { return l.segs[len(l.segs)-1] }
 // Append appends. It never waits for the disk, except in logs with Written
 // durability, where it may write itself. What is refused at once is Done before it returns.
 func (l *Log) Append(a *Append) {
+	l.mu.Lock()
+	if l.held.on {
+		l.holdBack(a)
+		l.mu.Unlock()
+		return
+	}
+	l.append(a)
+}
+
+// append is Append, for a log that is not held. The caller holds mu, which is given up.
+func (l *Log) append(a *Append) {
+	if to := l.held.to; to != nil {
+		l.mu.Unlock()
+		to.Append(a)
+		return
+	}
 	a.log, a.next, a.snap, a.roll = l, nil, nil, false
 	a.Err, a.Duplicate = nil, false
-	l.mu.Lock()
 	a.LogStart = l.start
 	if err := l.accept(a); err != nil {
 		l.mu.Unlock()

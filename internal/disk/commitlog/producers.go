@@ -105,6 +105,9 @@ func (l *Log) BeginVerification(records []byte, supportsEpochBump bool) (idempot
 	if !ok || !p.Transactional {
 		return idempotence.NoGuard, nil
 	}
+	if to := l.successor(); to != nil {
+		return to.BeginVerification(records, supportsEpochBump)
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	g, v := l.producers.BeginVerification(&p, supportsEpochBump, l.store.nowMs())

@@ -62,6 +62,17 @@ func (v *View) Bytes(dst []byte) ([]byte, error) {
 // With minOne the first batch is whole even if it is larger; otherwise a
 // batch may be cut at the end, as Kafka does. The offset is in [Start, min(limit, Stable)], else ErrOffsetOutOfRange.
 func (l *Log) Read(offset, limit int64, maxBytes int, minOne bool) (View, error) {
+	v, err := l.read(offset, limit, maxBytes, minOne)
+	if err != nil {
+		if to := l.successor(); to != nil {
+			return to.Read(offset, limit, maxBytes, minOne)
+		}
+	}
+	return v, err
+}
+
+// read is Read, of this log even if another has taken its place.
+func (l *Log) read(offset, limit int64, maxBytes int, minOne bool) (View, error) {
 	l.mu.Lock()
 	limit = min(limit, l.stable)
 	if err := l.readable(offset, limit); err != nil || offset == limit {

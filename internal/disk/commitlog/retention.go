@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/moldau/moldau/internal/clock"
@@ -95,7 +96,7 @@ func (l *Log) retain() error {
 		return err
 	}
 	l.mu.Lock()
-	if l.err != nil || l.gone {
+	if l.err != nil || l.gone || l.held.on {
 		l.mu.Unlock()
 		return nil
 	}
@@ -271,9 +272,14 @@ func (l *Log) DeleteRecords(before int64) error {
 	l.io.Lock()
 	defer l.io.Unlock()
 	l.mu.Lock()
-	if l.err != nil {
+	if to := l.held.to; to != nil {
 		l.mu.Unlock()
-		return l.err
+		return to.DeleteRecords(before)
+	}
+	if l.err != nil || l.held.on {
+		err := l.err
+		l.mu.Unlock()
+		return errors.Join(err, ErrBusy)
 	}
 	if before < 0 {
 		before = l.highWatermark()
@@ -317,7 +323,7 @@ func (l *Log) Truncate(offset int64) error {
 	case l.err != nil:
 		l.mu.Unlock()
 		return l.err
-	case l.end != l.stable:
+	case l.end != l.stable || l.held.on:
 		l.mu.Unlock()
 		return fmt.Errorf("truncating %s-%d to %d: %w", l.topic, l.partition, offset, ErrBusy)
 	case offset >= l.end:
@@ -456,13 +462,16 @@ func (s *Store) Delete(l *Log) error {
 	delete(s.logs, logKey{l.topic, l.partition})
 	s.departed[logKey{l.topic, l.partition}] = true
 	s.mu.Unlock()
-	queued, err := s.deleteFiles(l)
+	queued, err := s.takeAway(l, deleteDirSuffix)
 	complete(queued, queued, ErrClosed)
+	if dir := l.Dir(); strings.HasSuffix(dir, deleteDirSuffix) {
+		s.removeLater(dir, l.Config().FileDeleteDelayMs)
+	}
 	return err
 }
 
-// deleteFiles is Delete; it returns the appends that nobody will write any more.
-func (s *Store) deleteFiles(l *Log) (queued *Append, err error) {
+// takeAway gives the log's directory a name that is no partition's; it returns the appends that nobody will write any more.
+func (s *Store) takeAway(l *Log, suffix string) (queued *Append, err error) {
 	s.roundMu.Lock()
 	defer s.roundMu.Unlock()
 	l.io.Lock()
@@ -473,7 +482,6 @@ func (s *Store) deleteFiles(l *Log) (queued *Append, err error) {
 		l.err = fmt.Errorf("%s-%d was deleted: %w", l.topic, l.partition, ErrClosed)
 	}
 	l.gone = true
-	delay := l.cfg.FileDeleteDelayMs
 	segs := l.segs
 	for c := l.tailHead; c != nil; {
 		next := c.next
@@ -498,7 +506,7 @@ func (s *Store) deleteFiles(l *Log) (queued *Append, err error) {
 		return queued, nil
 	}
 	id := clock.UUIDBits(s.world)
-	to := filepath.Join(s.dir, deletedDirName(l.topic, l.partition, id))
+	to := filepath.Join(s.dir, awayDirName(l.topic, l.partition, id, suffix))
 	if err := s.fs.Rename(l.dir, to); err != nil {
 		return queued, fmt.Errorf("deleting %s: %w", l.dir, err)
 	}
@@ -506,16 +514,15 @@ func (s *Store) deleteFiles(l *Log) (queued *Append, err error) {
 		return queued, fmt.Errorf("deleting %s: %w", l.dir, err)
 	}
 	l.dir = to
-	s.removeLater(to, delay)
 	return queued, s.journalNote(l, journal.Reset, 0)
 }
 
 // maxDirName is what a file name may be long.
 const maxDirName = 255
 
-// deletedDirName is Kafka's: the topic is cut if the name would be too long.
-func deletedDirName(topic string, partition int32, id [16]byte) string {
-	suffix := "-" + strconv.Itoa(int(partition)) + "." + fmt.Sprintf("%x", id) + deleteDirSuffix
+// awayDirName is Kafka's: the topic is cut if the name would be too long.
+func awayDirName(topic string, partition int32, id [16]byte, why string) string {
+	suffix := "-" + strconv.Itoa(int(partition)) + "." + fmt.Sprintf("%x", id) + why
 	return topic[:min(len(topic), maxDirName-len(suffix))] + suffix
 }
 

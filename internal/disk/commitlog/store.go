@@ -33,10 +33,13 @@ type Store struct {
 	reportMu sync.Mutex // guards report while loading
 	report   Report
 
-	mu   sync.RWMutex // guards logs and departed
+	mu   sync.RWMutex // guards logs, departed and future
 	logs map[logKey]*Log
 	// departed are logs that the checkpoint files still name: a new one of that name must not take their offsets for its own.
 	departed map[logKey]bool
+	// future are the moves to this directory, nil while one is being prepared, and leftFutures what Open found of earlier ones.
+	future      map[logKey]*Move
+	leftFutures []string
 
 	queue   queue
 	settled []settled // the commit loop's memory
@@ -106,6 +109,7 @@ func Open(o StoreOptions) (*Store, error) {
 	s := &Store{
 		fs: o.FS, dir: o.Dir, world: o.World, logger: o.Logger.With("dir", o.Dir), opts: o,
 		files: fileCache{fs: o.FS, limit: o.MaxOpenFiles}, logs: map[logKey]*Log{}, departed: map[logKey]bool{},
+		future: map[logKey]*Move{},
 	}
 	if _, err := s.fs.Stat(s.dir); errors.Is(err, vfs.ErrNotExist) {
 		if err := s.makeRoot(); err != nil {

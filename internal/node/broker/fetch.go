@@ -240,7 +240,7 @@ func (op *fetch) readOne(p *fetchPartition, left int, minOne bool) fetchRead {
 	if rd.code = part.CheckEpoch(p.leaderEpoch); rd.code != wire.None {
 		return rd
 	}
-	rd.highWatermark, rd.lastStable, rd.logStart = part.HighWatermark(), part.LastStable(), part.Log.Start()
+	rd.highWatermark, rd.lastStable, rd.logStart = part.HighWatermark(), part.LastStable(), part.Log().Start()
 	if p.lastFetchedEpoch >= 0 && op.diverges(&rd) {
 		if rd.divergeEpoch < 0 {
 			return rd.outOfRange() // where that epoch ended is not known here
@@ -252,7 +252,7 @@ func (op *fetch) readOne(p *fetchPartition, left int, minOne bool) fetchRead {
 		limit = rd.lastStable
 	}
 	if p.fetchOffset < rd.logStart || p.fetchOffset > max(limit, part.HighWatermark()) {
-		if p.fetchOffset < rd.logStart || p.fetchOffset > part.Log.End() {
+		if p.fetchOffset < rd.logStart || p.fetchOffset > part.Log().End() {
 			return rd.outOfRange()
 		}
 		return rd
@@ -261,7 +261,7 @@ func (op *fetch) readOne(p *fetchPartition, left int, minOne bool) fetchRead {
 	if p.fetchOffset >= limit || size <= 0 && !minOne || len(op.reads) >= maxFetchPartitionsRead {
 		return rd
 	}
-	view, err := part.Log.Read(p.fetchOffset, limit, max(size, 0), minOne)
+	view, err := part.Log().Read(p.fetchOffset, limit, max(size, 0), minOne)
 	if err != nil {
 		return op.unread(rd, err)
 	}
@@ -271,7 +271,7 @@ func (op *fetch) readOne(p *fetchPartition, left int, minOne bool) fetchRead {
 	}
 	rd.view = view
 	if op.req.IsolationLevel == 1 {
-		if rd.aborted, err = part.Log.AbortedTxns(p.fetchOffset, limit); err != nil {
+		if rd.aborted, err = part.Log().AbortedTxns(p.fetchOffset, limit); err != nil {
 			rd.view.Release()
 			return op.unread(rd, err)
 		}
@@ -314,7 +314,7 @@ func (op *fetch) diverges(rd *fetchRead) bool {
 	if rd.p.lastFetchedEpoch == rd.p.part.LeaderEpoch() {
 		return false
 	}
-	epoch, end := rd.p.part.Log.EpochEnd(rd.p.lastFetchedEpoch)
+	epoch, end := rd.p.part.Log().EpochEnd(rd.p.lastFetchedEpoch)
 	if epoch < 0 || epoch < rd.p.lastFetchedEpoch || end < rd.p.fetchOffset {
 		rd.diverging, rd.divergeEpoch, rd.divergeEnd = true, epoch, end
 	}

@@ -45,18 +45,25 @@ func (b *Broker) describeDir(s *commitlog.Store, asked map[string]map[int32]bool
 		r.TotalBytes, r.UsableBytes = total, free
 	}
 	topics := make(map[string]*wire.DescribeLogDirsResponseDescribeLogDirsTopic)
-	for _, l := range s.Logs() {
-		name, index := l.Topic(), l.Partition()
-		if name == b.metaTopic || asked != nil && !asked[name][index] {
-			continue
+	add := func(name string, p wire.DescribeLogDirsResponseDescribeLogDirsPartition) {
+		if name == b.metaTopic || asked != nil && !asked[name][p.PartitionIndex] {
+			return
 		}
 		t := topics[name]
 		if t == nil {
 			t = &wire.DescribeLogDirsResponseDescribeLogDirsTopic{Name: name}
 			topics[name] = t
 		}
-		t.Partitions = append(t.Partitions, wire.DescribeLogDirsResponseDescribeLogDirsPartition{
-			PartitionIndex: index, PartitionSize: l.Size(), OffsetLag: l.End() - l.Stable(),
+		t.Partitions = append(t.Partitions, p)
+	}
+	for _, l := range s.Logs() {
+		add(l.Topic(), wire.DescribeLogDirsResponseDescribeLogDirsPartition{
+			PartitionIndex: l.Partition(), PartitionSize: l.Size(), OffsetLag: l.End() - l.Stable(),
+		})
+	}
+	for _, f := range s.Futures() {
+		add(f.Topic, wire.DescribeLogDirsResponseDescribeLogDirsPartition{
+			PartitionIndex: f.Partition, PartitionSize: f.Size, OffsetLag: f.Lag, IsFutureKey: true,
 		})
 	}
 	for _, t := range topics {
@@ -69,9 +76,8 @@ func (b *Broker) describeDir(s *commitlog.Store, asked map[string]map[int32]bool
 	return r
 }
 
-// serveAlterReplicaLogDirs says where replicas shall live (KIP-113). A replica
-// that does not exist yet remembers the wish; one that is already in that
-// directory is content.
+// serveAlterReplicaLogDirs says where replicas shall live (KIP-113). They move in
+// the background; for a replica that does not exist yet the wish is remembered.
 func serveAlterReplicaLogDirs(b *Broker, _ *edge.Request, m *wire.AlterReplicaLogDirsRequest) *wire.AlterReplicaLogDirsResponse {
 	out := &wire.AlterReplicaLogDirsResponse{}
 	out.SetDefaults()
@@ -104,12 +110,12 @@ func (b *Broker) alterDir(path, topic string, index int32) wire.Code {
 	if b.stores[at].Failed() != nil {
 		return wire.KafkaStorageError
 	}
-	p := b.table.ByName(topic).Partition(index)
-	if p == nil {
-		return wire.ReplicaNotAvailable
+	code := b.table.Move(topic, index, b.stores[at])
+	if code != wire.ReplicaNotAvailable {
+		return code
 	}
-	if held, ok := b.stores[at].Log(topic, index); ok && held == p.Log {
-		return wire.None
+	if known, ok := b.image().Topic(topic); !ok || index < 0 || int(index) >= len(known.Partitions) {
+		return wire.UnknownTopicOrPartition // the directory is remembered all the same, as Kafka does
 	}
-	return wire.UnsupportedVersion // moving between directories is not there yet
+	return code
 }

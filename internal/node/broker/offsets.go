@@ -81,8 +81,8 @@ func (b *Broker) listOffset(p *partition.Partition, version int16, isolation int
 	case latestTimestamp:
 		r.Offset, r.LeaderEpoch = end, p.LeaderEpoch()
 	case earliestTimestamp, earliestLocal:
-		r.Offset = p.Log.Start()
-		if r.LeaderEpoch = p.Log.EpochAt(r.Offset); r.LeaderEpoch < 0 && r.Offset == p.Log.End() {
+		r.Offset = p.Log().Start()
+		if r.LeaderEpoch = p.Log().EpochAt(r.Offset); r.LeaderEpoch < 0 && r.Offset == p.Log().End() {
 			r.LeaderEpoch = p.LeaderEpoch() // there is no record yet: the next will be of this epoch
 		}
 	case latestTiered, earliestPendingUpload:
@@ -94,11 +94,15 @@ func (b *Broker) listOffset(p *partition.Partition, version int16, isolation int
 
 // offsetByTime looks a timestamp, or the largest one, up in the log.
 func (b *Broker) offsetByTime(p *partition.Partition, timestamp, end int64, r *wire.ListOffsetsResponseListOffsetsPartitionResponse) {
-	find := func() (commitlog.RecordPlace, bool, error) { return p.Log.OffsetForTimestamp(timestamp) }
+	find := func(l *commitlog.Log) (commitlog.RecordPlace, bool, error) { return l.OffsetForTimestamp(timestamp) }
 	if timestamp == maxTimestamp {
-		find = p.Log.MaxTimestamp
+		find = (*commitlog.Log).MaxTimestamp
 	}
-	place, found, err := find()
+	l := p.Log()
+	place, found, err := find(l)
+	if err != nil && p.Log() != l {
+		place, found, err = find(p.Log()) // its files went to another directory meanwhile
+	}
 	switch {
 	case err != nil:
 		r.ErrorCode, _ = appendCode(err)
@@ -137,7 +141,7 @@ func epochEnd(p *partition.Partition, epoch int32) (int32, int64) {
 	if epoch == p.LeaderEpoch() {
 		return epoch, p.HighWatermark()
 	}
-	return p.Log.EpochEnd(epoch)
+	return p.Log().EpochEnd(epoch)
 }
 
 // serveDeleteRecords moves log start offsets (KIP-107).
@@ -177,12 +181,12 @@ func deleteRecords(p *partition.Partition, offset int64) (int64, wire.Code) {
 	if offset < 0 || offset > p.HighWatermark() {
 		return -1, wire.OffsetOutOfRange
 	}
-	if err := p.Log.DeleteRecords(offset); err != nil {
+	if err := p.Log().DeleteRecords(offset); err != nil {
 		if errors.Is(err, commitlog.ErrOffsetOutOfRange) {
 			return -1, wire.OffsetOutOfRange
 		}
 		code, _ := appendCode(err)
 		return -1, code
 	}
-	return p.Log.Start(), wire.None
+	return p.Log().Start(), wire.None
 }

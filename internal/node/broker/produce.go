@@ -152,7 +152,7 @@ func (op *produce) append(a *produceAppend, records []byte) {
 	a.Records = batch
 	a.LeaderEpoch = a.part.LeaderEpoch()
 	a.Done = op.done
-	a.part.Log.Append(&a.Append)
+	a.part.Log().Append(&a.Append)
 }
 
 // limitsOf is what a topic's configuration demands of a batch.

@@ -103,7 +103,7 @@ func serveDescribeProducers(b *Broker, _ *edge.Request, m *wire.DescribeProducer
 			if p := topic.Partition(index); p == nil {
 				r.ErrorCode = wire.UnknownTopicOrPartition
 			} else {
-				for _, s := range p.Log.Producers() {
+				for _, s := range p.Log().Producers() {
 					r.ActiveProducers = append(r.ActiveProducers, wire.DescribeProducersResponseProducerState{
 						ProducerID: s.ID, ProducerEpoch: int32(s.Epoch), LastSequence: s.LastSequence,
 						LastTimestamp: s.LastTimestamp, CoordinatorEpoch: s.CoordinatorEpoch, CurrentTxnStartOffset: s.TxnFirstOffset,

@@ -30,6 +30,8 @@ func Code(err error) wire.Code {
 		return verdictCodes[producer.Verdict]
 	case errors.Is(err, commitlog.ErrOffsetOutOfRange):
 		return wire.OffsetOutOfRange
+	case errors.Is(err, commitlog.ErrBusy):
+		return wire.NotLeaderOrFollower // for a moment, while the log changes its directory
 	case errors.Is(err, commitlog.ErrClosed):
 		return wire.UnknownTopicOrPartition
 	case errors.As(err, &corrupt), errors.Is(err, commitlog.ErrStorage), errors.Is(err, commitlog.ErrNoSpace):

@@ -9,7 +9,8 @@
 // Invariants: nothing above the high watermark is ever shown to a consumer;
 // the high watermark covers only records that are stable as the topic's
 // ack.durability demands; a waiter is fired at most once; no lock of this
-// package is held while a callback runs or the disk works.
+// package is held while a callback runs, and none but that of the moves between
+// directories while the disk works.
 //
 // Called by node/broker and node/coordinator, wired by node. It must never
 // wait for another request.

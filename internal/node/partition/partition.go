@@ -15,8 +15,8 @@ type Partition struct {
 	Topic   string
 	TopicID wire.UUID
 	Index   int32
-	// Log keeps its records.
-	Log *commitlog.Log
+	// log keeps its records; a move to another directory replaces it.
+	log atomic.Pointer[commitlog.Log]
 
 	config      atomic.Pointer[config.TopicConfig]
 	leaderEpoch atomic.Int32
@@ -27,10 +27,15 @@ type Partition struct {
 }
 
 func newPartition(topic string, id wire.UUID, index int32, l *commitlog.Log) *Partition {
-	p := &Partition{Topic: topic, TopicID: id, Index: index, Log: l}
+	p := &Partition{Topic: topic, TopicID: id, Index: index}
+	p.log.Store(l)
 	l.OnStable(func(int64) { p.advanced() })
 	return p
 }
+
+// Log keeps the partition's records. It is asked for anew for each use: a move
+// to another directory replaces it, and the former one sends its callers on.
+func (p *Partition) Log() *commitlog.Log { return p.log.Load() }
 
 // Config is the topic's present configuration.
 func (p *Partition) Config() *config.TopicConfig { return p.config.Load() }
@@ -43,11 +48,11 @@ func (p *Partition) Closed() bool { return p.closed.Load() }
 
 // HighWatermark is the offset below which consumers may read: with one
 // replica, what its log holds as durably as the topic demands.
-func (p *Partition) HighWatermark() int64 { return p.Log.Stable() }
+func (p *Partition) HighWatermark() int64 { return p.Log().Stable() }
 
 // LastStable is the offset below which a read_committed consumer may read.
 func (p *Partition) LastStable() int64 {
-	return p.Log.LastStableOffset()
+	return p.Log().LastStableOffset()
 }
 
 // CheckEpoch compares the leader epoch a client believes in with ours: -1
@@ -66,7 +71,7 @@ func (p *Partition) CheckEpoch(epoch int32) wire.Code {
 // Wait registers w: it is told of every byte that becomes visible until Leave.
 func (p *Partition) Wait(w *Waiter) {
 	if !p.waiting.any.Load() {
-		p.seenSize.Store(p.Log.Size())
+		p.seenSize.Store(p.Log().Size())
 	}
 	p.waiting.add(w)
 	if p.Closed() {
@@ -80,7 +85,7 @@ func (p *Partition) advanced() {
 	if !p.waiting.any.Load() {
 		return
 	}
-	size := p.Log.Size()
+	size := p.Log().Size()
 	p.waiting.notify(max(size-p.seenSize.Swap(size), 1))
 }
 
@@ -103,7 +108,7 @@ type CoordinatorLog struct{ *Partition }
 
 // Append adds one batch in the node's own name; done is called when it is stable.
 func (c CoordinatorLog) Append(batch []byte, done func(baseOffset int64, err error)) {
-	c.Log.Append(&commitlog.Append{
+	c.Log().Append(&commitlog.Append{
 		Records: batch, LeaderEpoch: c.LeaderEpoch(), Origin: commitlog.Coordinator,
 		Done: func(a *commitlog.Append) {
 			if a.Err != nil {
@@ -116,14 +121,14 @@ func (c CoordinatorLog) Append(batch []byte, done func(baseOffset int64, err err
 }
 
 // Start is the first offset there is.
-func (c CoordinatorLog) Start() int64 { return c.Log.Start() }
+func (c CoordinatorLog) Start() int64 { return c.Log().Start() }
 
 // End is the offset behind the last record, stable or not.
-func (c CoordinatorLog) End() int64 { return c.Log.End() }
+func (c CoordinatorLog) End() int64 { return c.Log().End() }
 
 // Read gives whole batches from an offset on, in memory that may be buf; next is where to go on.
 func (c CoordinatorLog) Read(from int64, buf []byte) (batches []byte, next int64, err error) {
-	view, err := c.Log.Read(from, c.HighWatermark(), cap(buf), true)
+	view, err := c.Log().Read(from, c.HighWatermark(), cap(buf), true)
 	if err != nil {
 		return nil, from, err
 	}

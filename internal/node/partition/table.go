@@ -2,11 +2,11 @@ package partition
 
 import (
 	"errors"
-	"fmt"
 	"log/slog"
 	"slices"
 	"sync"
 
+	"github.com/moldau/moldau/internal/clock"
 	"github.com/moldau/moldau/internal/config"
 	"github.com/moldau/moldau/internal/disk/commitlog"
 	"github.com/moldau/moldau/internal/format/wire"
@@ -39,6 +39,8 @@ type Options struct {
 	// Broker gives the settings that topics inherit.
 	Broker func() *config.BrokerConfig
 	Logger *slog.Logger
+	// World runs the moves between directories.
+	World clock.World
 }
 
 // Table finds the partitions of this node and follows the metadata.
@@ -48,6 +50,8 @@ type Table struct {
 	mu     sync.RWMutex // guards the maps; a Topic in them is never changed but replaced
 	byName map[string]*Topic
 	byID   map[wire.UUID]*Topic
+
+	moves moves
 }
 
 // NewTable makes an empty table; Load fills it.
@@ -90,6 +94,7 @@ func (t *Table) Each(f func(*Partition)) {
 // node gets its log, made empty if it is missing; a log that no topic owns is
 // set aside as Kafka does (`-stray`).
 func (t *Table) Load(img *metadata.Image) error {
+	t.dropFutures()
 	var errs []error
 	for topic := range img.Topics() {
 		errs = append(errs, t.apply(img, topic))
@@ -99,7 +104,7 @@ func (t *Table) Load(img *metadata.Image) error {
 			if l.Topic() == t.o.MetadataTopic {
 				continue
 			}
-			if p := t.ByName(l.Topic()).Partition(l.Partition()); p == nil || p.Log != l {
+			if p := t.ByName(l.Topic()).Partition(l.Partition()); p == nil || p.Log() != l {
 				t.o.Logger.Warn("a log directory belongs to no topic of this cluster and was set aside",
 					"topic", l.Topic(), "partition", l.Partition(), "dir", s.Dir())
 				s.SetAside(l)
@@ -170,30 +175,16 @@ func (t *Table) apply(img *metadata.Image, topic *metadata.Topic) error {
 	return errors.Join(errs...)
 }
 
-// open finds the partition's log in one of the data directories, or makes it in
-// the one that has the fewest.
+// open finds the partition's log in one of the data directories, or makes it.
 func (t *Table) open(topic *metadata.Topic, index int32, cfg *config.TopicConfig) (*commitlog.Log, error) {
-	var best *commitlog.Store
-	for _, s := range t.o.Stores {
-		if s.Failed() != nil {
-			continue
-		}
-		if l, ok := s.Log(topic.Name, index); ok && l.TopicID() == topic.ID {
-			l.SetConfig(LogConfig(cfg))
-			return l, nil
-		}
-		if best == nil || len(s.Logs()) < len(best.Logs()) {
-			best = s
-		}
+	l, err := t.held(topic, index)
+	if l == nil && err == nil {
+		return t.create(topic, index, cfg)
 	}
-	if best == nil {
-		return nil, fmt.Errorf("partition %s-%d has no place: every data directory is offline", topic.Name, index)
+	if err == nil {
+		l.SetConfig(LogConfig(cfg))
 	}
-	l, err := best.Create(topic.Name, index, topic.ID, LogConfig(cfg))
-	if err != nil {
-		return nil, fmt.Errorf("creating the log of %s-%d: %w", topic.Name, index, err)
-	}
-	return l, nil
+	return l, err
 }
 
 func (t *Table) delete(id wire.UUID) {
@@ -214,7 +205,8 @@ func (t *Table) delete(id wire.UUID) {
 			continue
 		}
 		p.close()
-		t.storeOf(p.Log).Delete(p.Log)
+		t.moves.stop(p)
+		t.storeOf(p.Log()).Delete(p.Log())
 	}
 }
 
@@ -246,7 +238,7 @@ func (t *Table) configure(img *metadata.Image, name string) {
 	for _, p := range topic.Partitions {
 		if p != nil {
 			p.config.Store(cfg)
-			p.Log.SetConfig(LogConfig(cfg))
+			p.Log().SetConfig(LogConfig(cfg))
 		}
 	}
 }
