@@ -6,6 +6,14 @@ func (s *Store) Failed() error { return s.failure() }
 // Space tells the total and free bytes of the directory's volume.
 func (s *Store) Space() (total, free int64, err error) { return s.fs.Space(s.dir) }
 
+// SaveOffsets writes Kafka's checkpoint files now, with the log start offsets as they are.
+func (s *Store) SaveOffsets() error {
+	if s.failure() != nil {
+		return s.failure()
+	}
+	return s.writeOffsets()
+}
+
 // EpochAt is the leader epoch in which the record at offset was appended, -1 when that is not known.
 func (l *Log) EpochAt(offset int64) int32 {
 	l.mu.Lock()
@@ -37,7 +45,7 @@ type handleOwner handle
 
 func (h *handleOwner) Release() { (*handle)(h).release() }
 
-// SetAside takes a log out of service that no topic owns; its directory stays.
+// SetAside takes a log out of service that no topic owns. Its directory stays as it is.
 func (s *Store) SetAside(l *Log) {
 	s.mu.Lock()
 	delete(s.logs, logKey{l.topic, l.partition})

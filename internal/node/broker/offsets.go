@@ -145,6 +145,9 @@ func epochEnd(p *partition.Partition, epoch int32) (int32, int64) {
 }
 
 // serveDeleteRecords moves log start offsets (KIP-107).
+//
+// Differs from Kafka: the new starts are on disk before they are answered;
+// Kafka writes them once a minute, and a crash brings the records back.
 func serveDeleteRecords(b *Broker, _ *edge.Request, m *wire.DeleteRecordsRequest) *wire.DeleteRecordsResponse {
 	out := &wire.DeleteRecordsResponse{}
 	out.SetDefaults()
@@ -166,6 +169,11 @@ func serveDeleteRecords(b *Broker, _ *edge.Request, m *wire.DeleteRecordsRequest
 			t.Partitions = append(t.Partitions, r)
 		}
 		out.Topics = append(out.Topics, t)
+	}
+	for _, s := range b.stores {
+		if err := s.SaveOffsets(); err != nil {
+			b.logger.Error("new log start offsets could not be saved; a crash may bring deleted records back", "dir", s.Dir(), "error", err)
+		}
 	}
 	return out
 }

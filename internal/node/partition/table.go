@@ -92,7 +92,7 @@ func (t *Table) Each(f func(*Partition)) {
 
 // Load brings the table to the image at start: each partition placed on this
 // node gets its log, made empty if it is missing; a log that no topic owns is
-// set aside as Kafka does (`-stray`).
+// taken out of service and left where it is.
 func (t *Table) Load(img *metadata.Image) error {
 	t.dropFutures()
 	var errs []error
