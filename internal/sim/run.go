@@ -15,7 +15,10 @@ import (
 
 // Result is what one run did; a run in which nothing happened proves nothing.
 type Result struct {
-	Crashes, PowerCuts, Acked, Refused, Unknown int
+	// Kills and PowerCuts are how often the node died which way.
+	Kills, PowerCuts int
+	// Acked, Refused and Unknown count records: acknowledged, refused, and present although nobody was told.
+	Acked, Refused, Unknown int
 	Simulated                                   time.Duration
 }
 
@@ -77,8 +80,8 @@ func (r *run) live(life int) error {
 		r.result.PowerCuts++
 	} else {
 		r.Kill()
+		r.result.Kills++
 	}
-	r.result.Crashes++
 	return nil
 }
 
@@ -333,7 +336,7 @@ func (r *run) finish() error {
 
 // Add adds what another run did.
 func (r *Result) Add(o Result) {
-	r.Crashes += o.Crashes
+	r.Kills += o.Kills
 	r.PowerCuts += o.PowerCuts
 	r.Acked += o.Acked
 	r.Refused += o.Refused

@@ -35,7 +35,7 @@ func TestSeeds(t *testing.T) {
 		}
 		sum.Add(r)
 	}
-	if sum.Crashes == 0 || sum.PowerCuts == 0 || sum.Acked == 0 || sum.Unknown == 0 {
+	if sum.Kills == 0 || sum.PowerCuts == 0 || sum.Acked == 0 || sum.Unknown == 0 {
 		t.Errorf("vacuous: %+v", sum)
 	}
 	t.Logf("%d seeds: %+v", *seeds, sum)
