@@ -19,7 +19,7 @@ type Result struct {
 	Kills, PowerCuts int
 	// Acked, Refused and Unknown count records: acknowledged, refused, and present although nobody was told.
 	Acked, Refused, Unknown int
-	Simulated                                   time.Duration
+	Simulated               time.Duration
 }
 
 // Shape of a run.
