@@ -3,6 +3,8 @@ package sim_test
 import (
 	"errors"
 	"log/slog"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/moldau/moldau/internal/disk/vfs"
@@ -121,5 +123,31 @@ func TestFlippedBitIsNeverServed(t *testing.T) {
 	// The only replica is damaged: the partition is offline, loudly, and not just for its readers.
 	if _, code := produce(t, r, h, 1, 100); code != wire.KafkaStorageError {
 		t.Fatalf("a produce to the damaged partition is answered with %v", code)
+	}
+}
+
+func TestDirectoryThatNoTopicOwnsIsSetAside(t *testing.T) {
+	r, h := boot(t, 4), sim.NewHistory("t", 0)
+	produce(t, r, h, 3, 100)
+	if err := r.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Disk().Rename("/data/t-0", "/data/other-0"); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Boot(); err != nil {
+		t.Fatal(err)
+	}
+	names, err := r.Disk().List("/data")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.ContainsFunc(names, func(e vfs.Entry) bool {
+		return strings.HasPrefix(e.Name, "other-0.") && strings.HasSuffix(e.Name, "-stray")
+	}) {
+		t.Fatalf("the directory holds %v: other-0 was to be kept under a name that ends in -stray", names)
+	}
+	if _, code := produce(t, r, sim.NewHistory("t", 0), 1, 100); code != wire.None {
+		t.Fatalf("a produce to the partition whose directory is new: %v", code)
 	}
 }

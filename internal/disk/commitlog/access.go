@@ -44,10 +44,3 @@ func (c *chunkOwner) Release() { (*chunk)(c).release() }
 type handleOwner handle
 
 func (h *handleOwner) Release() { (*handle)(h).release() }
-
-// SetAside takes a log out of service that no topic owns. Its directory stays as it is.
-func (s *Store) SetAside(l *Log) {
-	s.mu.Lock()
-	delete(s.logs, logKey{l.topic, l.partition})
-	s.mu.Unlock()
-}

@@ -508,11 +508,11 @@ func (s *Store) DropFutures(held func(topic string, partition int32) bool) {
 	s.leftFutures = nil
 }
 
-// Stray takes a log out of service, durably, whose partition has a better copy elsewhere. Its directory stays, under Kafka's name
-// for what no partition owns.
+// Stray takes a log out of service, durably, that no partition owns or whose partition has a better copy elsewhere. Its
+// directory stays, under Kafka's name for such.
 func (s *Store) Stray(l *Log) error {
-	s.SetAside(l)
 	s.mu.Lock()
+	delete(s.logs, logKey{l.topic, l.partition})
 	s.departed[logKey{l.topic, l.partition}] = true
 	s.mu.Unlock()
 	_, err := s.takeAway(l, strayDirSuffix)

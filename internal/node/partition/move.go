@@ -210,7 +210,7 @@ func (t *Table) finishMove(m *move) (time.Duration, bool, error) {
 		return 0, false, err
 	}
 	m.p.log.Store(l)
-	l.SetConfig(LogConfig(m.p.Config())) // it may have changed since the copy began
+	l.SetConfig(t.logConfig(m.p.Config())) // it may have changed since the copy began
 	m.m.Retire()
 	t.o.Logger.Info("a partition was moved", "topic", m.p.Topic, "partition", m.p.Index, "from", from, "to", l.Dir())
 	return 0, true, nil
@@ -260,7 +260,7 @@ func (t *Table) create(topic *metadata.Topic, index int32, cfg *config.TopicConf
 	if best == nil {
 		return nil, fmt.Errorf("partition %s-%d has no place: every data directory is offline", topic.Name, index)
 	}
-	l, err := best.Create(topic.Name, index, topic.ID, LogConfig(cfg))
+	l, err := best.Create(topic.Name, index, topic.ID, t.logConfig(cfg))
 	if err != nil {
 		return nil, fmt.Errorf("creating the log of %s-%d: %w", topic.Name, index, err)
 	}

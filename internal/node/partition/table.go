@@ -2,6 +2,7 @@ package partition
 
 import (
 	"errors"
+	"fmt"
 	"log/slog"
 	"slices"
 	"sync"
@@ -90,28 +91,44 @@ func (t *Table) Each(f func(*Partition)) {
 	}
 }
 
-// Load brings the table to the image at start: each partition placed on this
-// node gets its log, made empty if it is missing; a log that no topic owns is
-// taken out of service and left where it is.
+// Load brings the table to the image at start: a log that no topic of the
+// image owns is set aside as Kafka does (`-stray`), so that it is in nobody's
+// way, and each partition placed on this node gets its log, made empty if it is
+// missing.
 func (t *Table) Load(img *metadata.Image) error {
 	t.dropFutures()
-	var errs []error
+	errs := []error{t.setStraysAside(img)}
 	for topic := range img.Topics() {
 		errs = append(errs, t.apply(img, topic))
 	}
+	return errors.Join(errs...)
+}
+
+// setStraysAside renames the directories that belong to no partition of this
+// node. One without a topic id is left alone: whose it is cannot be told.
+func (t *Table) setStraysAside(img *metadata.Image) error {
+	var errs []error
 	for _, s := range t.o.Stores {
 		for _, l := range s.Logs() {
-			if l.Topic() == t.o.MetadataTopic {
+			if l.Topic() == t.o.MetadataTopic || l.TopicID() == wire.ZeroUUID || s.Failed() != nil || t.placedHere(img, l) {
 				continue
 			}
-			if p := t.ByName(l.Topic()).Partition(l.Partition()); p == nil || p.Log() != l {
-				t.o.Logger.Warn("a log directory belongs to no topic of this cluster and was set aside",
-					"topic", l.Topic(), "partition", l.Partition(), "dir", s.Dir())
-				s.SetAside(l)
+			t.o.Logger.Warn("a log directory belongs to no topic of this cluster and is set aside: remove it when nobody misses it",
+				"topic", l.Topic(), "partition", l.Partition(), "dir", s.Dir())
+			if err := s.Stray(l); err != nil {
+				errs = append(errs, fmt.Errorf("setting %s-%d aside: %w", l.Topic(), l.Partition(), err))
 			}
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// placedHere tells whether the image has a replica of the log's partition on this node.
+func (t *Table) placedHere(img *metadata.Image, l *commitlog.Log) bool {
+	topic, ok := img.TopicByID(l.TopicID())
+	index := int(l.Partition())
+	return ok && topic.Name == l.Topic() && index < len(topic.Partitions) &&
+		slices.Contains(topic.Partitions[index].Replicas, t.o.NodeID)
 }
 
 // Apply follows one change of the metadata. Failures of single partitions are
@@ -182,7 +199,7 @@ func (t *Table) open(topic *metadata.Topic, index int32, cfg *config.TopicConfig
 		return t.create(topic, index, cfg)
 	}
 	if err == nil {
-		l.SetConfig(LogConfig(cfg))
+		l.SetConfig(t.logConfig(cfg))
 	}
 	return l, err
 }
@@ -238,14 +255,14 @@ func (t *Table) configure(img *metadata.Image, name string) {
 	for _, p := range topic.Partitions {
 		if p != nil {
 			p.config.Store(cfg)
-			p.Log().SetConfig(LogConfig(cfg))
+			p.Log().SetConfig(t.logConfig(cfg))
 		}
 	}
 }
 
-// LogConfig is what of a topic's settings concerns its logs. Where the log takes
+// logConfig is what of a topic's settings, and of the broker's, concerns its logs. Where the log takes
 // 0 for "the default", an explicit 0 becomes the smallest value that means the same.
-func LogConfig(c *config.TopicConfig) commitlog.LogConfig {
+func (t *Table) logConfig(c *config.TopicConfig) commitlog.LogConfig {
 	return commitlog.LogConfig{
 		SegmentBytes:       int64(c.SegmentBytes),
 		SegmentMs:          c.SegmentMs,
@@ -257,6 +274,7 @@ func LogConfig(c *config.TopicConfig) commitlog.LogConfig {
 		Compact:            c.Compact,
 		FileDeleteDelayMs:  orOne(c.FileDeleteDelayMs),
 		Written:            c.AckDurability == config.AckWritten,
+		ProducerExpiryMs:   t.o.Broker().GetLong("producer.id.expiration.ms"),
 	}
 }
 
