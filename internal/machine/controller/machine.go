@@ -86,6 +86,12 @@ func (m *Machine) Decide(c *Context, request any) (Decision, error) {
 		return partitions{d}.alterReassignments(r), nil
 	case *wire.ListPartitionReassignmentsRequest:
 		return partitions{d}.listReassignments(r), nil
+	case *wire.AssignReplicasToDirsRequest:
+		return partitions{d}.assignDirectories(r), nil
+	case *wire.AlterClientQuotasRequest:
+		return quotas{d}.alterClientQuotas(r), nil
+	case *wire.AlterUserScramCredentialsRequest:
+		return credentials{d}.alterCredentials(r), nil
 	case *wire.UpdateFeaturesRequest:
 		return features{d}.updateFeatures(r), nil
 	case *wire.BrokerRegistrationRequest:
