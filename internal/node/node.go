@@ -294,6 +294,7 @@ func (n *Node) follow(img *metadata.Image, d *metadata.Delta) {
 			}
 		}
 	}
+	n.groups.SetImage(img)
 	n.coordinate(img, d)
 }
 

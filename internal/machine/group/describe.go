@@ -29,9 +29,12 @@ func (m *Machine) DescribeGroup(id string, version int16) wire.DescribeGroupsRes
 		GroupID: strings.Clone(id), GroupState: stateDead.String(), AuthorizedOperations: noOperations,
 	}
 	g := m.groups[id]
-	if g == nil {
+	if k := m.of(id); k != nil || g == nil {
 		if version >= notFoundSince {
 			text := "Group " + out.GroupID + " not found."
+			if k != nil {
+				text = "Group " + out.GroupID + " is not a classic group."
+			}
 			out.ErrorCode, out.ErrorMessage = wire.GroupIDNotFound, &text
 		}
 		return out
@@ -56,13 +59,13 @@ func (m *Machine) DescribeGroup(id string, version int16) wire.DescribeGroupsRes
 // ListGroups lists the groups whose state and type are among those given; none given means all. Case and blanks
 // around a state do not matter.
 func (m *Machine) ListGroups(states, types []string) []wire.ListGroupsResponseListedGroup {
+	list := m.listKinds(states, types)
 	if len(types) > 0 && !containsFold(types, classicType) {
-		return nil
+		return list
 	}
-	var list []wire.ListGroupsResponseListedGroup
 	for _, id := range sortedKeys(m.groups) {
 		g := m.groups[id]
-		if len(states) > 0 && !containsFold(states, g.shown().String()) {
+		if len(states) > 0 && !containsFold(states, g.shown().String()) || m.of(id) != nil {
 			continue
 		}
 		list = append(list, wire.ListGroupsResponseListedGroup{

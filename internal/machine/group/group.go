@@ -132,6 +132,7 @@ type group struct {
 	offsets   map[string]map[int32]Offset // by topic and partition
 	open      map[int64]pendingOffsets    // of open transactions, by producer
 	unsettled int                         // writes that concern this group and are on their way
+	yielded   WriteID                     // writes up to this one count no more: another kind has taken the id
 }
 
 func newGroup(id string) *group {

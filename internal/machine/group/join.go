@@ -47,6 +47,10 @@ func (m *Machine) JoinGroup(now Time, j *Join, fx *Effects) {
 		fx.join(j.Ticket, joinError(req.MemberID, wire.InvalidSessionTimeout))
 		return
 	}
+	if m.of(req.GroupID) != nil {
+		fx.join(j.Ticket, joinError("", wire.InconsistentGroupProtocol))
+		return
+	}
 	g := m.groups[req.GroupID]
 	created := g == nil
 	if created {

@@ -54,6 +54,9 @@ type WriteID uint64
 type Write struct {
 	ID      WriteID
 	Records []Record
+	// Applied says that the state has changed already (Effects.Record): nothing is settled, ID is 0, and when the write
+	// fails the machine must be dropped and the partition loaded anew.
+	Applied bool
 }
 
 // JoinReply answers a parked JoinGroup request.
@@ -112,6 +115,7 @@ func (fx *Effects) event(g *group, what, reason string) {
 
 // Machine is the state of the groups of one partition of __consumer_offsets.
 type Machine struct {
+	kinds
 	config    Config
 	groups    map[string]*group
 	producers map[int64]map[*group]bool // whose open transactions have offsets in which groups
@@ -152,6 +156,9 @@ func (m *Machine) Loaded(now Time, fx *Effects) {
 		}
 	}
 	m.timers.set(&m.retention, now.Mono+m.config.RetentionCheckIntervalMs)
+	for _, k := range m.list {
+		k.Loaded(now, fx)
+	}
 }
 
 // Unload answers every parked request with code, usually NOT_COORDINATOR. The machine is of no use after.
@@ -164,16 +171,22 @@ func (m *Machine) Unload(code wire.Code, fx *Effects) {
 			fx.sync(mb.takeSync(), &wire.SyncGroupResponse{ErrorCode: code})
 		}
 	}
+	for _, k := range m.list {
+		k.Unload(code, fx)
+	}
 }
 
 // Next tells when Expire has something to do, in terms of Time.Mono.
-func (m *Machine) Next() (mono int64, ok bool) { return m.timers.next() }
+func (m *Machine) Next() (mono int64, ok bool) { return m.next(m.timers.next()) }
 
 // Expire does what is due by now.
 func (m *Machine) Expire(now Time, fx *Effects) {
 	d := &decision{m, now, fx}
 	for t := m.timers.due(now.Mono); t != nil; t = m.timers.due(now.Mono) {
 		d.fire(t)
+	}
+	for _, k := range m.list {
+		k.Expire(now, fx)
 	}
 }
 
@@ -225,7 +238,7 @@ func (m *Machine) submit(w *write, records []Record, fx *Effects) {
 	w.id = m.lastWrite
 	w.hold(1)
 	m.inflight = append(m.inflight, w)
-	fx.Writes = append(fx.Writes, Write{w.id, records})
+	fx.Writes = append(fx.Writes, Write{ID: w.id, Records: records})
 }
 
 func (w *write) hold(n int) {
@@ -251,6 +264,10 @@ func (m *Machine) Settle(now Time, id WriteID, base int64, code wire.Code, fx *E
 	m.inflight[0] = nil
 	m.inflight = m.inflight[1:]
 	w.hold(-1)
+	if w.group != nil && w.kind != writeOffsets && w.id <= w.group.yielded {
+		m.drop(w.group)
+		return
+	}
 	switch w.kind {
 	case writeOffsets:
 		if code == wire.None {

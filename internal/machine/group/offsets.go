@@ -71,9 +71,15 @@ func CommitError(req *wire.OffsetCommitRequest, code wire.Code) *wire.OffsetComm
 // settled. Topics must have their names; the caller has resolved topic ids and taken out what it refused.
 func (m *Machine) CommitOffsets(now Time, version int16, req *wire.OffsetCommitRequest, fx *Effects) *wire.OffsetCommitResponse {
 	g := m.groups[req.GroupID]
+	k := m.of(req.GroupID)
+	if k != nil {
+		if code := k.CheckOffsets(req.GroupID, req.MemberID, req.GroupInstanceID, req.GenerationIDOrMemberEpoch, true); code != wire.None {
+			return CommitError(req, code)
+		}
+	}
 	if g == nil {
 		switch {
-		case req.GenerationIDOrMemberEpoch < 0:
+		case k != nil, req.GenerationIDOrMemberEpoch < 0:
 			// An administrator, or a consumer that assigns itself: a simple group.
 			g = m.create(req.GroupID, now.Wall)
 		case version >= groupIDNotFoundSince:
@@ -82,8 +88,10 @@ func (m *Machine) CommitOffsets(now Time, version int16, req *wire.OffsetCommitR
 			return CommitError(req, wire.IllegalGeneration)
 		}
 	}
-	if code := g.checkCommit(req); code != wire.None {
-		return CommitError(req, code)
+	if k == nil {
+		if code := g.checkCommit(req); code != wire.None {
+			return CommitError(req, code)
+		}
 	}
 	if mb := g.members[req.MemberID]; mb != nil && (g.state == stateStable || g.state == statePreparing) {
 		(&decision{m: m, now: now}).heard(mb)
@@ -169,6 +177,15 @@ func (m *Machine) Unsettled(groupID string) bool {
 // that a transaction is about to change are refused.
 func (m *Machine) FetchOffsets(req *wire.OffsetFetchRequestGroup, stable bool) wire.OffsetFetchResponseGroup {
 	resp := wire.OffsetFetchResponseGroup{GroupID: strings.Clone(req.GroupID)}
+	if k := m.of(req.GroupID); k != nil && (req.MemberID != nil || req.MemberEpoch >= 0) {
+		member := ""
+		if req.MemberID != nil {
+			member = *req.MemberID
+		}
+		if resp.ErrorCode = k.CheckOffsets(req.GroupID, member, nil, req.MemberEpoch, false); resp.ErrorCode != wire.None {
+			return resp
+		}
+	}
 	g := m.groups[req.GroupID]
 	if req.Topics == nil {
 		if g != nil {
@@ -280,10 +297,14 @@ func (m *Machine) allKnown(g *group) []offsetKey {
 // any, are settled.
 func (m *Machine) DeleteOffsets(req *wire.OffsetDeleteRequest, fx *Effects) *wire.OffsetDeleteResponse {
 	g := m.groups[req.GroupID]
-	if g == nil || g.state == stateDead {
+	k := m.of(req.GroupID)
+	if k == nil && (g == nil || g.state == stateDead) {
 		return &wire.OffsetDeleteResponse{ErrorCode: wire.GroupIDNotFound}
 	}
-	if g.state != stateEmpty && !g.usesConsumerProtocol() {
+	if g == nil {
+		g = newGroup(req.GroupID) // no offsets yet, and nothing to delete
+	}
+	if k == nil && g.state != stateEmpty && !g.usesConsumerProtocol() {
 		return &wire.OffsetDeleteResponse{ErrorCode: wire.NonEmptyGroup}
 	}
 	resp := &wire.OffsetDeleteResponse{Topics: make([]wire.OffsetDeleteResponseTopic, len(req.Topics))}
@@ -292,7 +313,7 @@ func (m *Machine) DeleteOffsets(req *wire.OffsetDeleteRequest, fx *Effects) *wir
 		t, out := &req.Topics[i], &resp.Topics[i]
 		out.Name = strings.Clone(t.Name)
 		out.Partitions = make([]wire.OffsetDeleteResponsePartition, len(t.Partitions))
-		subscribed := g.subscribed(t.Name)
+		subscribed := k == nil && g.subscribed(t.Name) || k != nil && k.Subscribed(req.GroupID, t.Name)
 		for k := range t.Partitions {
 			partition := t.Partitions[k].PartitionIndex
 			out.Partitions[k].PartitionIndex = partition
@@ -313,9 +334,14 @@ func (m *Machine) DeleteOffsets(req *wire.OffsetDeleteRequest, fx *Effects) *wir
 func (m *Machine) DeleteGroups(ids []string, fx *Effects) []wire.DeleteGroupsResponseDeletableGroupResult {
 	results := make([]wire.DeleteGroupsResponseDeletableGroupResult, len(ids))
 	ts := m.tombstones(fx)
+	var records []Record // of kinds
 	for i, id := range ids {
 		g := m.groups[id]
 		results[i].GroupID = strings.Clone(id)
+		if k := m.of(id); k != nil {
+			records, results[i].ErrorCode = m.deleteKind(k, id, ts, records)
+			continue
+		}
 		switch {
 		case g == nil || g.state == stateDead:
 			results[i].ErrorCode = wire.GroupIDNotFound
@@ -329,6 +355,7 @@ func (m *Machine) DeleteGroups(ids []string, fx *Effects) []wire.DeleteGroupsRes
 		}
 	}
 	ts.flush()
+	fx.Record(records...)
 	return results
 }
 
@@ -354,8 +381,13 @@ func (m *Machine) DeleteTopic(topic string, id wire.UUID, fx *Effects) {
 // expireOffsets removes offsets that are past their retention (KIP-211), and empty groups that have none left.
 func (d *decision) expireOffsets() {
 	ts := d.m.tombstones(d.fx)
+	leaving := map[string]bool{} // groups of kinds whose last offsets go
 	for _, id := range sortedKeys(d.m.groups) {
 		g := d.m.groups[id]
+		if k := d.m.of(id); k != nil {
+			leaving[id] = g.unsettled == 0 && !d.expireKind(k, g, ts)
+			continue
+		}
 		// What is on its way d.now can wait for the next check.
 		if g.state == stateDead || g.unsettled > 0 || !g.mayExpire() {
 			continue
@@ -375,6 +407,7 @@ func (d *decision) expireOffsets() {
 		}
 	}
 	ts.flush()
+	d.retireKinds(leaving)
 }
 
 // mayExpire says whether offsets of the group can expire in its present state: never while it rebalances, when
@@ -441,12 +474,16 @@ func (ts *tombstones) flush() {
 func (m *Machine) settleTombstones(w *write, base int64, code wire.Code) {
 	if code != wire.None {
 		for _, g := range w.dead {
-			g.state = stateEmpty
+			if w.id > g.yielded {
+				g.state = stateEmpty
+			}
 		}
 		return
 	}
 	m.applyChanges(w.changes, base)
 	for _, g := range w.dead {
-		m.applyGroupTombstone(g)
+		if w.id > g.yielded {
+			m.applyGroupTombstone(g)
+		}
 	}
 }

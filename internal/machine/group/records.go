@@ -117,7 +117,7 @@ func (m *Machine) Apply(e *Entry) (known bool, err error) {
 	case kind == keyGroup:
 		return true, m.replayGroup(r, e)
 	default:
-		return false, nil
+		return m.apply(e)
 	}
 }
 
@@ -243,7 +243,7 @@ func (g *group) load(v *wire.GroupMetadataValue) {
 func (g *group) reset() {
 	*g = group{
 		id: g.id, prev: stateDead, since: -1, joinTimer: g.joinTimer, syncTimer: g.syncTimer,
-		offsets: g.offsets, open: g.open, unsettled: g.unsettled,
+		offsets: g.offsets, open: g.open, unsettled: g.unsettled, yielded: g.yielded,
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"github.com/moldau/moldau/internal/format/compress"
 	"github.com/moldau/moldau/internal/format/wire"
 	"github.com/moldau/moldau/internal/machine/group"
+	"github.com/moldau/moldau/internal/machine/metadata"
 )
 
 // OffsetsTopic is the topic that holds groups and their offsets.
@@ -44,6 +45,7 @@ type groupShard = shard[*groupMachine]
 type Groups struct {
 	opts   options
 	config group.Config
+	image  atomic.Pointer[metadata.Image]
 	shards atomic.Pointer[[]*groupShard]
 }
 
@@ -63,7 +65,7 @@ func (c *Groups) SetPartitions(n int32) {
 	old := *c.shards.Load()
 	shards := append(make([]*groupShard, 0, n), old...)
 	for p := int32(len(old)); p < n; p++ {
-		shards = append(shards, newShard(&c.opts, p, func() *groupMachine { return newGroupMachine(c.opts.logger, c.config) }))
+		shards = append(shards, newShard(&c.opts, p, func() *groupMachine { return newGroupMachine(c) }))
 	}
 	c.shards.Store(&shards)
 }
@@ -94,6 +96,19 @@ func PartitionFor(key string, n int32) int32 {
 func (c *Groups) shardFor(groupID string) *groupShard {
 	shards := *c.shards.Load()
 	return shards[PartitionFor(groupID, int32(len(shards)))]
+}
+
+// SetImage tells all partitions led here that topics or settings have changed. It must not be called at the same time as
+// itself.
+func (c *Groups) SetImage(img *metadata.Image) {
+	c.image.Store(img)
+	for _, s := range *c.shards.Load() {
+		s.do(func(m *groupMachine, t *turn) func(*turn, wire.Code) {
+			m.machine.SetImage(t.now, img, &m.fx)
+			m.absorb(t)
+			return nil
+		}, func(wire.Code) {})
+	}
 }
 
 // Elect says that this broker leads a partition of __consumer_offsets in the given leader epoch. Loading goes on in
@@ -214,6 +229,7 @@ func (c *Groups) LeaveGroup(req *wire.LeaveGroupRequest, _ Client, version int16
 // groupMachine is the group machine as a shard runs it: it keeps who waits for a ticket's answer.
 type groupMachine struct {
 	machine    *group.Machine
+	groups     *Groups
 	logger     *slog.Logger
 	fx         group.Effects
 	lastTicket group.Ticket
@@ -221,9 +237,9 @@ type groupMachine struct {
 	syncs      map[group.Ticket]func(*wire.SyncGroupResponse)
 }
 
-func newGroupMachine(logger *slog.Logger, config group.Config) *groupMachine {
+func newGroupMachine(c *Groups) *groupMachine {
 	return &groupMachine{
-		machine: group.New(config), logger: logger,
+		machine: group.New(c.config), groups: c, logger: c.opts.logger,
 		joins: map[group.Ticket]func(*wire.JoinGroupResponse){}, syncs: map[group.Ticket]func(*wire.SyncGroupResponse){},
 	}
 }
@@ -270,6 +286,9 @@ func (m *groupMachine) endTransaction(producerID int64, commit bool) {
 }
 
 func (m *groupMachine) loaded(t *turn) {
+	if img := m.groups.image.Load(); img != nil {
+		m.machine.SetImage(t.now, img, &m.fx)
+	}
 	m.machine.Loaded(t.now, &m.fx)
 	m.absorb(t)
 }

@@ -62,7 +62,8 @@ const (
 
 // pending is a write under way, or something that waits for all writes before it.
 type pending struct {
-	id       group.WriteID // 0 if nothing is written
+	id       group.WriteID // 0 if nothing is written, or if what is written is applied already
+	applied  bool          // the machine has changed already, and is of no use if the write fails
 	settled  bool
 	base     int64
 	code     wire.Code
@@ -99,6 +100,10 @@ type outgoing struct {
 // again, so that a disk that hangs does not fill the memory.
 const pendingLimit = 65_536
 
+// splitBytes is where a write that is applied already goes on in another batch, to stay well below max.message.bytes.
+// Each beginning of such a write is a state that a machine goes on from.
+const splitBytes = 512 << 10
+
 // options are what all shards of a coordinator have in common.
 type options struct {
 	world    clock.World
@@ -124,6 +129,8 @@ type shard[M machine] struct {
 	pendings []*pending // in the order decided
 	outbox   []outgoing
 	sending  bool
+	flying   int  // batches that the log has and has not told the outcome of
+	reload   bool // load anew once nothing is flying
 	timer    clock.Timer
 	armed    int64 // Mono the timer is set to, 0 for none
 }
@@ -202,24 +209,48 @@ func (s *shard[M]) refusal() wire.Code {
 // enqueue turns the turn's writes into batches for the log.
 func (s *shard[M]) enqueue(t *turn, w *waiter) {
 	for i := range t.writes {
-		p := &pending{id: t.writes[i].ID, deadline: t.now.Mono + s.opts.commitMs, waiter: w}
-		if w != nil {
-			w.left++
+		all := t.writes[i].Records
+		for len(all) > 0 {
+			part := all
+			if t.writes[i].Applied {
+				part = firstBytes(all, splitBytes)
+			}
+			all = all[len(part):]
+			s.enqueueBatch(t, &t.writes[i], part, w)
 		}
-		s.pendings = append(s.pendings, p)
-		b := record.NewBuilder(nil, record.Options{Codec: s.opts.codec, Level: compress.DefaultLevel})
-		for _, r := range t.writes[i].Records {
-			b.Append(t.now.Wall, r.Key, r.Value)
-		}
-		batch, err := b.Finish()
-		if err != nil {
-			p.settled, p.code = true, wire.MessageTooLarge
-			continue
-		}
-		s.outbox = append(s.outbox, outgoing{s.log, batch, p})
 	}
 	t.writes = t.writes[:0]
 	s.settleHead(t)
+}
+
+// enqueueBatch puts records of a write on their way as one batch.
+func (s *shard[M]) enqueueBatch(t *turn, write *group.Write, records []group.Record, w *waiter) {
+	p := &pending{id: write.ID, applied: write.Applied, deadline: t.now.Mono + s.opts.commitMs, waiter: w}
+	if w != nil {
+		w.left++
+	}
+	s.pendings = append(s.pendings, p)
+	b := record.NewBuilder(nil, record.Options{Codec: s.opts.codec, Level: compress.DefaultLevel})
+	for _, r := range records {
+		b.Append(t.now.Wall, r.Key, r.Value)
+	}
+	batch, err := b.Finish()
+	if err != nil {
+		p.settled, p.code = true, wire.MessageTooLarge
+		return
+	}
+	s.outbox = append(s.outbox, outgoing{s.log, batch, p})
+}
+
+// firstBytes are the first records that have about as many bytes, at least one.
+func firstBytes(records []group.Record, limit int) []group.Record {
+	n := 0
+	for i := range records {
+		if n += len(records[i].Key) + len(records[i].Value); n > limit && i > 0 {
+			return records[:i]
+		}
+	}
+	return records
 }
 
 // flush hands batches to the log, one caller at a time so that they keep their order.
@@ -234,6 +265,7 @@ func (s *shard[M]) flush() {
 		o := s.outbox[0]
 		s.outbox[0] = outgoing{}
 		s.outbox = s.outbox[1:]
+		s.flying++
 		term := s.term
 		s.mu.Unlock()
 		o.log.Append(o.batch, func(base int64, err error) { s.appended(term, o.of, base, err) })
@@ -246,7 +278,9 @@ func (s *shard[M]) flush() {
 // appended takes the outcome of an append.
 func (s *shard[M]) appended(term uint64, p *pending, base int64, err error) {
 	s.mu.Lock()
+	s.flying--
 	if s.term != term {
+		s.loadAgain()
 		s.mu.Unlock()
 		return // leadership has ended meanwhile, and whoever waited was told so
 	}
@@ -268,6 +302,10 @@ func (s *shard[M]) settleHead(t *turn) {
 		s.pendings[0] = nil
 		s.pendings = s.pendings[1:]
 		code := group.AppendCode(p.code)
+		if p.applied && code != wire.None {
+			s.restart(t, p, code)
+			return
+		}
 		if p.id != 0 {
 			s.machine.settle(t, p.id, p.base, code)
 		}
@@ -357,34 +395,71 @@ func (s *shard[M]) elect(epoch int32, log Log) {
 	}
 	s.status = loading
 	s.term++
-	l := &loader[M]{shard: s, term: s.term, log: log, machine: s.create(), from: log.Start(), end: log.End()}
+	s.load()
+}
+
+// load begins to load in the background. The caller holds the lock.
+func (s *shard[M]) load() {
+	l := &loader[M]{shard: s, term: s.term, log: s.log, machine: s.create(), from: s.log.Start(), end: s.log.End()}
 	s.opts.world.Go("load "+s.opts.topic, l.run)
+}
+
+// restart rolls back: a write has failed that the machine has applied already, so the machine goes, and the partition
+// is loaded anew in the same epoch, once the log has told the outcome of all that it was given. Who waits for the
+// failed write hears why, and who waits for another has to come again.
+func (s *shard[M]) restart(t *turn, failed *pending, code wire.Code) {
+	s.drop(t, failed, code, wire.CoordinatorLoadInProgress)
+	s.status, s.reload = loading, true
+	t.calls = append(t.calls, func() {
+		s.opts.logger.Warn("a change of groups could not be written; the partition is loaded anew",
+			"topic", s.opts.topic, "partition", s.partition, "error", code)
+	})
+	s.loadAgain()
+}
+
+// loadAgain begins the load that a restart has asked for, unless outcomes are missing. The caller holds the lock.
+func (s *shard[M]) loadAgain() {
+	if s.reload && s.flying == 0 && s.status == loading {
+		s.reload = false
+		s.load()
+	}
+}
+
+// drop ends the machine's service and answers everybody who waits for it.
+func (s *shard[M]) drop(t *turn, failed *pending, why, others wire.Code) {
+	s.outbox, s.armed = nil, 0
+	s.term++
+	if s.timer != nil {
+		s.timer.Stop()
+		s.timer = nil
+	}
+	pendings := s.pendings
+	s.pendings = nil
+	if failed != nil && failed.waiter != nil {
+		failed.waiter.left = 0
+		failed.waiter.settle(t, why)
+	}
+	for _, p := range pendings {
+		if p.waiter != nil {
+			p.waiter.left = 0
+			p.waiter.settle(t, others)
+		}
+	}
+	s.machine.unload(t, others)
+	var none M
+	s.machine = none
+	t.writes = nil
 }
 
 // resign ends leadership. Who waits is told to look for the new coordinator.
 func (s *shard[M]) resign() {
 	s.mu.Lock()
 	was, t := s.status, s.begin()
-	s.status, s.log, s.outbox, s.armed = resigned, nil, nil, 0
-	s.term++
-	if s.timer != nil {
-		s.timer.Stop()
-		s.timer = nil
-	}
+	s.status, s.log, s.reload = resigned, nil, false
 	if was == active {
-		pendings := s.pendings
-		s.pendings = nil
-		for _, p := range pendings {
-			if p.waiter != nil {
-				p.waiter.left = 0
-				p.waiter.settle(t, wire.NotCoordinator)
-			}
-		}
-		s.machine.unload(t, wire.NotCoordinator)
-		var none M
-		s.machine = none
+		s.drop(t, nil, wire.None, wire.NotCoordinator)
 	}
-	t.writes = nil
+	s.term++
 	s.mu.Unlock()
 	for _, call := range t.calls {
 		call()
