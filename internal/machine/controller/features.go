@@ -33,10 +33,7 @@ func (d features) updateFeatures(r *wire.UpdateFeaturesRequest) Decision {
 }
 
 func (d features) updateFeature(u *wire.UpdateFeaturesRequestFeatureUpdateKey) *fault {
-	kind := u.UpgradeType
-	if u.AllowDowngrade { // version 0 has only this flag
-		kind = safeDowngrade
-	}
+	kind := u.UpgradeType // AllowDowngrade of version 0 is not looked at, as in Kafka
 	invalid := func(format string, args ...any) *fault {
 		return refuse(wire.InvalidUpdateVersion, "Invalid update version %d for feature %s. %s",
 			u.MaxVersionLevel, u.Feature, fmt.Sprintf(format, args...))

@@ -27,12 +27,12 @@ type quotaKey struct {
 
 var (
 	userQuotaKeys = []quotaKey{
-		{"producer_byte_rate", math.MaxInt64, "LONG"},
-		{"consumer_byte_rate", math.MaxInt64, "LONG"},
-		{"request_percentage", 0, "DOUBLE"},
-		{"controller_mutation_rate", 0, "DOUBLE"},
+		{"producer_byte_rate", math.MaxInt64, "a LONG"},
+		{"consumer_byte_rate", math.MaxInt64, "a LONG"},
+		{"request_percentage", 0, "a DOUBLE"},
+		{"controller_mutation_rate", 0, "a DOUBLE"},
 	}
-	ipQuotaKeys = []quotaKey{{"connection_creation_rate", math.MaxInt32, "INT"}}
+	ipQuotaKeys = []quotaKey{{"connection_creation_rate", math.MaxInt32, "an INT"}}
 )
 
 // quotas decides on client quotas.
@@ -44,6 +44,7 @@ func (d quotas) alterClientQuotas(r *wire.AlterClientQuotasRequest) Decision {
 	at := map[string]int{}
 	for i := range r.Entries {
 		e := &r.Entries[i]
+		e.Entity = lastOfEach(e.Entity)
 		name := entityText(e.Entity)
 		var f *fault
 		if first, again := at[name]; again {
@@ -68,6 +69,17 @@ func (d quotas) alterClientQuotas(r *wire.AlterClientQuotasRequest) Decision {
 		}
 	}
 	return d.done(reply, r.ValidateOnly)
+}
+
+// lastOfEach keeps the last part of each type: an entity is a map to Kafka.
+func lastOfEach(entity []wire.AlterClientQuotasRequestEntityData) []wire.AlterClientQuotasRequestEntityData {
+	var kept []wire.AlterClientQuotasRequestEntityData
+	for i, e := range entity {
+		if !slices.ContainsFunc(entity[i+1:], func(o wire.AlterClientQuotasRequestEntityData) bool { return o.EntityType == e.EntityType }) {
+			kept = append(kept, e)
+		}
+	}
+	return kept
 }
 
 // entityText is an entity as Kafka's messages show it.
@@ -134,10 +146,8 @@ func quotaKeys(entity []wire.AlterClientQuotasRequestEntityData) ([]quotaKey, *f
 	}
 	var address *string
 	ip := false
-	for i, e := range entity {
+	for _, e := range entity {
 		switch {
-		case slices.ContainsFunc(entity[:i], func(o wire.AlterClientQuotasRequestEntityData) bool { return o.EntityType == e.EntityType }):
-			return nil, refuse(wire.InvalidRequest, "Invalid client quota entity, duplicate entity entry %s", e.EntityType)
 		case e.EntityType == quotaIP:
 			ip, address = true, e.EntityName
 		case e.EntityType != quotaUser && e.EntityType != quotaClient:
@@ -196,7 +206,7 @@ func checkQuota(keys []quotaKey, name string, value float64) *fault {
 	case keys[i].most == 0:
 		return nil
 	case value > keys[i].most:
-		return refuse(wire.InvalidRequest, "Proposed value for %s is too large for a %s.", name, keys[i].kind)
+		return refuse(wire.InvalidRequest, "Proposed value for %s is too large for %s.", name, keys[i].kind)
 	case math.Mod(value, 1) > fraction:
 		return refuse(wire.InvalidRequest, "%s cannot be a fractional value.", name)
 	}

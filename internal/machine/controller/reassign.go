@@ -27,6 +27,10 @@ func (d partitions) alterReassignments(r *wire.AlterPartitionReassignmentsReques
 		}
 		reply.Responses = append(reply.Responses, out)
 	}
+	if len(r.Topics) == 0 { // Kafka's controller is not asked then: the answer has the defaults
+		none := ""
+		reply.AllowReplicationFactorChange, reply.ErrorMessage = true, &none
+	}
 	return d.done(reply, false)
 }
 

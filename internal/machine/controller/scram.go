@@ -127,7 +127,7 @@ func (d credentials) checkUpsertion(c *wire.AlterUserScramCredentialsRequestScra
 	case c.Iterations > maxScramIterations:
 		return refuse(wire.UnacceptableCredential, "Too many iterations")
 	case len(c.SaltedPassword) == 0:
-		return refuse(wire.UnknownServerError, "Empty key")
+		return &fault{code: wire.UnknownServerError}
 	}
 	return nil
 }

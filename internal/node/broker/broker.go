@@ -38,6 +38,11 @@ type Quorum interface {
 	Image() *metadata.Image
 	// BrokerEpoch is that of this node's registration.
 	BrokerEpoch() int64
+	// The voters, and how they shall change.
+	DescribeQuorum(*wire.DescribeQuorumRequest) *wire.DescribeQuorumResponse
+	AddVoter(*wire.AddRaftVoterRequest) *wire.AddRaftVoterResponse
+	RemoveVoter(*wire.RemoveRaftVoterRequest) *wire.RemoveRaftVoterResponse
+	UpdateVoter(*wire.UpdateRaftVoterRequest) *wire.UpdateRaftVoterResponse
 }
 
 // Options are the parts a Broker works with.

@@ -33,7 +33,9 @@ func serveDescribeUserScramCredentials(
 		}
 	}
 	for _, name := range names {
-		r := wire.DescribeUserScramCredentialsResponseDescribeUserScramCredentialsResult{User: name}
+		r := wire.DescribeUserScramCredentialsResponseDescribeUserScramCredentialsResult{}
+		r.SetDefaults()
+		r.User = name
 		switch {
 		case asked[name] > 1:
 			r.ErrorCode = wire.DuplicateResource
