@@ -44,6 +44,14 @@ transaction.state.log.num.partitions=4
 group.initial.rebalance.delay.ms=100
 group.consumer.min.heartbeat.interval.ms=500
 group.consumer.heartbeat.interval.ms=500
+group.streams.min.heartbeat.interval.ms=500
+group.streams.heartbeat.interval.ms=500
+group.streams.initial.rebalance.delay.ms=100
+group.share.min.heartbeat.interval.ms=500
+group.share.heartbeat.interval.ms=500
+share.coordinator.state.topic.num.partitions=4
+share.coordinator.state.topic.replication.factor=1
+share.coordinator.state.topic.min.isr=1
 `
 
 // broker is one broker process and its data directory, which outlives the process.

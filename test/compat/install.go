@@ -39,6 +39,11 @@ func (s *suite) install(ctx context.Context) error {
 	if slices.Contains(s.parts, "clients") {
 		steps = append(steps, s.clientSteps()...)
 	}
+	if slices.Contains(s.parts, "kgo") {
+		steps = append(steps, step{"kgo", nil, func(ctx context.Context, dir string) error {
+			return command(ctx, filepath.Join(s.source, "goclients"), "go", "test", "-c", "-o", filepath.Join(dir, "kgo.test"), kgoPackage)
+		}})
+	}
 	var wg sync.WaitGroup
 	errs := make([]error, len(steps))
 	for i, st := range steps {

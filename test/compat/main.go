@@ -39,7 +39,7 @@ type suite struct {
 }
 
 // The parts of a run, in order.
-var allParts = []string{"clients", "tools", "swap", "crash"}
+var allParts = []string{"clients", "tools", "connect", "streams", "kgo", "swap", "crash"}
 
 func main() {
 	var o options
@@ -100,6 +100,12 @@ func run(ctx context.Context, o options) (failed int, err error) {
 			err = s.clientsPart(ctx)
 		case "tools":
 			err = s.toolsPart(ctx)
+		case "connect":
+			err = s.connectPart(ctx)
+		case "streams":
+			err = s.streamsPart(ctx)
+		case "kgo":
+			err = s.kgoPart(ctx)
 		case "swap":
 			s.swapPart(ctx)
 		case "crash":

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -42,14 +43,7 @@ func row(client, broker string) string { return client + " on " + broker }
 
 // client notes what one client printed. Checks that it did not report have failed.
 func (r *report) client(client, broker, output string, err error) {
-	got := map[string]result{}
-	for line := range strings.SplitSeq(output, "\n") {
-		state, rest, _ := strings.Cut(strings.TrimSpace(line), " ")
-		name, why, _ := strings.Cut(rest, ":")
-		if state == "ok" || state == "skip" || state == "fail" {
-			got[name] = result{state, strings.TrimSpace(why)}
-		}
-	}
+	got := parseChecks(output)
 	for _, name := range slices.Concat(halves[0], halves[1], extraChecks[client]) {
 		if _, ok := got[name]; !ok {
 			got[name] = result{"fail", fmt.Sprintf("not reported (%v)", err)}
@@ -67,6 +61,37 @@ func (r *report) check(name string, err error) {
 	if err != nil {
 		res = result{"fail", err.Error()}
 	}
+	r.note(name, res)
+}
+
+// script notes the checks that a program printed, under a name that goes before theirs; those it did not report have
+// failed.
+func (r *report) script(name, output string, err error, want ...string) {
+	got := parseChecks(output)
+	for _, w := range want {
+		if _, ok := got[w]; !ok {
+			got[w] = result{"fail", fmt.Sprintf("not reported (%v)", err)}
+		}
+	}
+	for _, check := range slices.Sorted(maps.Keys(got)) {
+		r.note(name+": "+check, got[check])
+	}
+}
+
+// parseChecks reads lines of "ok NAME", "skip NAME: why" and "fail NAME: why".
+func parseChecks(output string) map[string]result {
+	got := map[string]result{}
+	for line := range strings.SplitSeq(output, "\n") {
+		state, rest, _ := strings.Cut(strings.TrimSpace(line), " ")
+		name, why, _ := strings.Cut(rest, ":")
+		if state == "ok" || state == "skip" || state == "fail" {
+			got[name] = result{state, strings.TrimSpace(why)}
+		}
+	}
+	return got
+}
+
+func (r *report) note(name string, res result) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if _, ok := r.singles[name]; !ok {
@@ -111,7 +136,12 @@ func (r *report) print(w io.Writer) (failed int) {
 		}
 	}
 	for _, name := range r.single {
-		fmt.Fprintf(w, "%-5s %s\n", cell(r.singles[name]), name)
+		res := r.singles[name]
+		line := fmt.Sprintf("%-5s %s", cell(res), name)
+		if res.state == "skip" {
+			line += " (" + res.why + ")"
+		}
+		fmt.Fprintln(w, line)
 		count(name, r.singles[name])
 	}
 	for _, f := range failures {
