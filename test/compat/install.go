@@ -29,13 +29,14 @@ func (s *suite) install(ctx context.Context) error {
 	if err := os.MkdirAll(s.cache, 0o755); err != nil {
 		return err
 	}
-	s.moldau = filepath.Join(s.work, "moldau")
-	steps := []step{
-		{"moldau", nil, func(ctx context.Context, _ string) error {
+	var steps []step
+	if s.moldau == "" {
+		s.moldau = filepath.Join(s.work, "moldau")
+		steps = append(steps, step{"moldau", nil, func(ctx context.Context, _ string) error {
 			return command(ctx, filepath.Join(s.source, "..", ".."), "go", "build", "-o", s.moldau, "./cmd/moldau")
-		}},
-		{"java", []string{"java/pom.xml", "java/Client.java", "java/Tools.java"}, s.installJava},
+		}})
 	}
+	steps = append(steps, step{"java", []string{"java/pom.xml", "java/Client.java", "java/Tools.java", "java/Streams.java"}, s.installJava})
 	if slices.Contains(s.parts, "clients") {
 		steps = append(steps, s.clientSteps()...)
 	}
@@ -140,7 +141,7 @@ func (s *suite) installJava(ctx context.Context, dir string) error {
 	if err != nil {
 		return err
 	}
-	return command(ctx, filepath.Join(s.source, "java"), "javac", "-cp", filepath.Join(dir, "lib", "*"), "-d", filepath.Join(dir, "classes"), "Client.java", "Tools.java")
+	return command(ctx, filepath.Join(s.source, "java"), "javac", "-cp", filepath.Join(dir, "lib", "*"), "-d", filepath.Join(dir, "classes"), "Client.java", "Tools.java", "Streams.java")
 }
 
 // java is a command line of the Java virtual machine with Kafka's jars and our programs.

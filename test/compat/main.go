@@ -24,6 +24,7 @@ import (
 type options struct {
 	clients, brokers, parts []string
 	keep, verbose           bool
+	moldau                  string // the program under test; built when empty
 	kills, port             int
 }
 
@@ -34,7 +35,6 @@ type suite struct {
 	cache  string // what is installed, kept between runs
 	work   string // data of the brokers and logs, removed at the end
 	report *report
-	moldau string // the program under test
 	ports  int
 }
 
@@ -50,6 +50,7 @@ func main() {
 	flag.BoolVar(&o.verbose, "v", false, "print every check as it ends")
 	flag.IntVar(&o.kills, "kills", 50, "how often the crash test kills the broker")
 	flag.IntVar(&o.port, "port", 23500, "first port to try for the brokers")
+	flag.StringVar(&o.moldau, "moldau", "", "the moldau binary; built when empty")
 	flag.Parse()
 	o.clients, o.brokers, o.parts = clientNames(), strings.Split(*brokers, ","), strings.Split(*parts, ",")
 	if *clients != "" {

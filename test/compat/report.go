@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"io"
-	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -64,8 +63,7 @@ func (r *report) check(name string, err error) {
 	r.note(name, res)
 }
 
-// script notes the checks that a program printed, under a name that goes before theirs; those it did not report have
-// failed.
+// script notes those checks of a program's output, under a name that goes before theirs; what it did not report has failed.
 func (r *report) script(name, output string, err error, want ...string) {
 	got := parseChecks(output)
 	for _, w := range want {
@@ -73,7 +71,7 @@ func (r *report) script(name, output string, err error, want ...string) {
 			got[w] = result{"fail", fmt.Sprintf("not reported (%v)", err)}
 		}
 	}
-	for _, check := range slices.Sorted(maps.Keys(got)) {
+	for _, check := range want {
 		r.note(name+": "+check, got[check])
 	}
 }
