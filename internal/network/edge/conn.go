@@ -11,6 +11,7 @@ import (
 
 	"github.com/moldau/moldau/internal/format/wire"
 	"github.com/moldau/moldau/internal/invariant"
+	"github.com/moldau/moldau/internal/metric"
 )
 
 const (
@@ -39,12 +40,15 @@ type Conn struct {
 	in reader // belongs to the connection's goroutine
 
 	frameLimit atomic.Int32
+	counts metric.Shard // this connection's copy of the server's counters
+
 	lastTick   atomic.Uint32 // when the peer last showed life, in the server's ticks
 	wroteTick  atomic.Uint32 // when a write last made progress
 	held       atomic.Int64  // bytes of the budget that the unfinished frame holds
 	queued     atomic.Bool   // it waits for the budget
 	broken     atomic.Bool   // no more bytes are sent or read; the goroutine is about to end
 
+	served     atomic.Int64  // when the handler returned from the last timed request, in monotonic time
 	// identity guards who the peer is.
 	identity struct {
 		sync.Mutex
@@ -180,7 +184,7 @@ func (c *Conn) enqueue(q *Request) {
 	}
 	c.mu.Unlock()
 	if now {
-		c.handler.Serve(q)
+		c.serve(q)
 	}
 }
 
@@ -213,7 +217,7 @@ func (c *Conn) serveNext() bool {
 	c.next = q.next
 	c.markServed(q)
 	c.mu.Unlock()
-	c.handler.Serve(q)
+	c.serve(q)
 	return true
 }
 
@@ -330,6 +334,9 @@ func (c *Conn) answer(q *Request, as outcome) {
 	}
 	if c.active {
 		c.mu.Unlock()
+	if q.timing.on {
+		q.timing.answered = c.server.world.Mono()
+	}
 		return
 	}
 	mine := c.ready() && !c.writing

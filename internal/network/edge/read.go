@@ -47,6 +47,7 @@ type reader struct {
 }
 
 // parse takes all whole frames out of the buffer and hands them on, then makes
+	untimed uint // Produce and Fetch requests of the connection, of which one in timedOneIn is timed
 // room for what comes next.
 func (in *reader) parse() error {
 	c := in.conn
@@ -109,7 +110,10 @@ func (in *reader) take(frame []byte, total int) error {
 	in.last = total
 	in.trust = max(in.trust, min(2*total, maxTrust))
 	c.lastTick.Store(c.server.tick.Load())
-	c.server.counts.requests.Add(1)
+	c.server.traffic.request(c.counts, q.Key, q.Version, total)
+	if c.wantsTime(q.Key) {
+		q.timing.on, q.timing.arrived = true, c.server.world.Mono()
+	}
 	if in.at == in.end {
 		in.drop()
 	}
@@ -236,7 +240,7 @@ func (in *reader) space() []byte {
 func (in *reader) took(n, space int) {
 	c := in.conn
 	in.end += n
-	c.server.counts.bytesIn.Add(uint64(n))
+	c.counts.Add(countBytesIn, uint64(n))
 	if in.life += n; in.life >= lifeBytes {
 		in.life = 0
 		c.lastTick.Store(c.server.tick.Load())

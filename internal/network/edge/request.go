@@ -42,6 +42,7 @@ type Request struct {
 	reason  error
 	cancel  func()
 	direct  func(response []byte, err error)
+	timing  timing
 }
 
 // outcome is what became of a request.
@@ -202,6 +203,9 @@ func (q *Request) send(as outcome) {
 	}
 	binary.BigEndian.PutUint32(q.reply.Buf, uint32(n))
 	q.conn.pools.learnReply(q.Key, len(q.reply.Buf))
+	if s := q.conn.server; s != nil {
+		q.conn.counts.Add(s.traffic.at[q.Key]+ofResponseBytes, uint64(n)+4)
+	}
 	q.conn.answer(q, as)
 }
 

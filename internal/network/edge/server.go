@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -73,12 +74,14 @@ type Server struct {
 	pools      pools
 	budget     budget
 	counts     counts
+	traffic    *traffic
 	tick       atomic.Uint32 // the number of sweeps
 	routines   sync.WaitGroup
 
 	// mu guards what follows. A connection's lock may be taken under it.
 	mu        sync.Mutex
 	listeners []net.Listener
+	names     []string // of the listeners
 	conns     map[*Conn]struct{}
 	perIP     map[netip.Addr]int
 	lastID    uint64
@@ -102,7 +105,7 @@ func New(o Options) *Server {
 	if o.QueuedBytes <= 0 {
 		o.QueuedBytes = defaultQueuedBytes
 	}
-	s := &Server{options: o, log: o.Logger, world: o.World, frameLimit: o.MaxFrameBytes}
+	s := &Server{options: o, log: o.Logger, world: o.World, frameLimit: o.MaxFrameBytes, traffic: newTraffic()}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
@@ -163,6 +166,9 @@ func (s *Server) Serve(name string, l net.Listener) error {
 		return fmt.Errorf("listener %s: %w", name, ErrClosed)
 	}
 	s.listeners = append(s.listeners, l)
+	if !slices.Contains(s.names, name) {
+		s.names = append(s.names, name)
+	}
 	if s.sweeper == nil {
 		s.sweeper = s.world.AfterFunc(s.tickEvery, s.sweep)
 	}
@@ -221,6 +227,7 @@ func (s *Server) admit(c *Conn) (Reason, error) {
 	}
 	s.lastID++
 	c.id = s.lastID
+	c.counts = s.traffic.counters.Shard(c.id)
 	s.conns[c] = struct{}{}
 	s.counts.accepted.Add(1)
 	if s.sweeper == nil {

@@ -1,11 +1,15 @@
 package edge
 
-import "sync/atomic"
+import (
+	"sync/atomic"
 
-// counts are the server's counters.
+	"github.com/moldau/moldau/internal/format/wire"
+)
+
+// counts are the server's rare counters; [traffic] has the others.
 type counts struct {
-	accepted, requests, bytesIn, bytesOut atomic.Uint64
-	refused                               [reasonCount]atomic.Uint64
+	accepted atomic.Uint64
+	refused  [reasonCount]atomic.Uint64
 }
 
 // Stats is what a server has done so far.
@@ -22,9 +26,12 @@ type Stats struct {
 // Stats reads the counters.
 func (s *Server) Stats() Stats {
 	out := Stats{
-		Accepted: s.counts.accepted.Load(), Requests: s.counts.requests.Load(),
-		BytesIn: s.counts.bytesIn.Load(), BytesOut: s.counts.bytesOut.Load(),
+		Accepted: s.counts.accepted.Load(),
+		BytesIn:  s.traffic.counters.Sum(countBytesIn), BytesOut: s.traffic.counters.Sum(countBytesOut),
 		QueuedBytes: s.budget.used.Load(),
+	}
+	for key := range wire.APIs {
+		out.Requests += s.traffic.requests(key)
 	}
 	for i := range out.Refused {
 		out.Refused[i] = s.counts.refused[i].Load()

@@ -3,6 +3,7 @@ package edge
 import (
 	"errors"
 	"io"
+	"time"
 )
 
 const (
@@ -61,6 +62,7 @@ type writer struct {
 	bye    *Request  // ends the connection after the batch
 
 	block bool
+	began time.Duration // when the batch was begun, 0 if nothing of it is timed
 	err   error
 	state progress
 	plain
@@ -105,6 +107,7 @@ func (c *Conn) newWriter(batch *Request, count int, block bool) *writer {
 	}
 	w.conn, w.batch, w.count, w.block = c, batch, count, block
 	w.q, w.state, w.err = batch, finished, nil
+	w.begin()
 	c.wroteTick.Store(c.server.tick.Load())
 	return w
 }
@@ -235,7 +238,7 @@ func (w *writer) reset() {
 
 // sent notes progress.
 func (w *writer) sent(n int) {
-	w.conn.server.counts.bytesOut.Add(uint64(n))
+	w.conn.counts.Add(countBytesOut, uint64(n))
 	w.conn.wroteTick.Store(w.conn.server.tick.Load())
 }
 
@@ -315,6 +318,7 @@ func (w *writer) done() {
 	if w.bye != nil {
 		c.kill(w.bye.reason)
 	}
+	w.sentAll()
 	for q := w.batch; q != nil; {
 		next := q.next
 		q.next = nil
