@@ -33,6 +33,7 @@ import (
 	"github.com/moldau/moldau/internal/node/coordinator"
 	"github.com/moldau/moldau/internal/node/partition"
 	"github.com/moldau/moldau/internal/node/quorum"
+	"github.com/moldau/moldau/internal/node/telemetry"
 )
 
 // closeGrace is how long Close lets answers on their way go out.
@@ -60,6 +61,7 @@ type Node struct {
 	quorum    *quorum.Quorum
 	table     *partition.Table
 	groups    *coordinator.Groups
+	telemetry *telemetry.Table
 	broker    *broker.Broker
 	server    *edge.Server
 	addr      string
@@ -125,10 +127,11 @@ func (n *Node) build() error {
 		World: n.o.World,
 	})
 	n.groups = coordinator.NewGroups(n.o.World, n.o.Logger, groupConfig(n.static))
+	n.telemetry = telemetry.New(n.o.World)
 	n.broker = broker.New(broker.Options{
 		NodeID: n.static.NodeID(), ClusterID: n.identity.ClusterID, World: n.o.World, Logger: n.o.Logger,
 		Config: n.Config, Quorum: n.quorum, MetadataTopic: quorum.Topic, Table: n.table, Stores: n.stores, Groups: n.groups,
-		Controllers: n.listeners.AdvertisedController,
+		Controllers: n.listeners.AdvertisedController, Telemetry: n.telemetry,
 	})
 	n.quorum.Subscribe(n.follow)
 	return nil
@@ -146,7 +149,7 @@ func (n *Node) listen() error {
 		MaxFrameBytes: int32(cfg.GetInt("socket.request.max.bytes")), QueuedBytes: cfg.GetLong("queued.max.request.bytes"),
 		MaxConnections: cfg.GetInt("max.connections"), MaxConnectionsPerIP: cfg.GetInt("max.connections.per.ip"),
 		IdleTimeout: time.Duration(cfg.GetLong("connections.max.idle.ms")) * time.Millisecond,
-		SendBuffer:  cfg.GetInt("socket.send.buffer.bytes"), ReceiveBuffer: cfg.GetInt("socket.receive.buffer.bytes"),
+		SendBuffer:  socketBuffer(cfg, "socket.send.buffer.bytes"), ReceiveBuffer: socketBuffer(cfg, "socket.receive.buffer.bytes"),
 	})
 	l := n.listeners
 	if err := n.bind(l.Broker, l.Advertised); err != nil {
@@ -296,6 +299,7 @@ func (n *Node) follow(img *metadata.Image, d *metadata.Delta) {
 	}
 	n.groups.SetImage(img)
 	n.coordinate(img, d)
+	n.subscribe(img, d)
 }
 
 // configure takes over dynamic settings of this broker and of all brokers.

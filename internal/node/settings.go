@@ -90,3 +90,14 @@ func groupConfig(cfg *config.BrokerConfig) coordinator.GroupConfig {
 	g.RetentionCheckIntervalMs = cfg.GetLong("offsets.retention.check.interval.ms")
 	return g
 }
+
+// socketBuffer is the size asked for a socket's buffer, 0 to leave it to the system.
+//
+// Differs from Kafka: its default of 100 KiB holds about one large batch, so that a producer is woken up for each one.
+// What is not set is left to the system, which lets a buffer grow for a connection that needs it.
+func socketBuffer(cfg *config.BrokerConfig, key string) int {
+	if !cfg.IsSet(key) {
+		return 0
+	}
+	return cfg.GetInt(key)
+}

@@ -11,6 +11,9 @@ import (
 const (
 	// maxRoundBytes bounds what one round takes from the queue through the journal.
 	maxRoundBytes = 8 << 20
+	// aloneBytes is from where on the part of a log that has the round for itself goes straight to its segment: that
+	// is one sync as well, and half of the bytes for the disk.
+	aloneBytes = 64 << 10
 	// behindBytes is how much tail a log gathers before it is written behind.
 	behindBytes = 256 << 10
 )
@@ -194,7 +197,7 @@ func (s *Store) writeDirects(logs []*Log) error {
 	for _, l := range logs {
 		r := &l.round
 		l.mu.Lock()
-		r.direct = r.bytes >= s.directBytes() || l.unsynced
+		r.direct = r.bytes >= s.directBytes() || l.unsynced || len(logs) == 1 && r.bytes >= aloneBytes
 		l.mu.Unlock()
 		if !r.direct || r.bytes == 0 {
 			r.direct = false

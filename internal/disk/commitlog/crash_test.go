@@ -36,8 +36,10 @@ type modelLog struct {
 	// start is how far records were deleted.
 	start int64
 	// sent are all batches by base offset in this and earlier lives, as far as nothing else took their place.
-	sent  []sentBatch
-	acked int64 // all below was acknowledged, or found at a start
+	sent []sentBatch
+	// refused are those that a full disk refused. A restart may find them: cutting them off was perhaps not durable.
+	refused []sentBatch
+	acked   int64 // all below was acknowledged, or found at a start
 	// doomed says that the log was being deleted or created again when the machine died.
 	doomed bool
 }
@@ -183,6 +185,11 @@ func (w *world) check(topic string, powerCut bool) {
 	if offset != l.End() {
 		w.t.Fatalf("seed %d: %s can be read up to %d, its end is %d", w.seed, topic, offset, l.End())
 	}
+	for _, sent := range m.sent {
+		if sent.last < l.Start() {
+			kept = append(kept, sent) // a deletion that is not durable yet may be forgotten
+		}
+	}
 	m.sent, m.acked = kept, offset
 }
 
@@ -228,6 +235,9 @@ func (w *world) restart(powerCut bool) {
 	}
 	w.hand = clock.NewHand(w.rng.Uint64())
 	w.open()
+	for _, m := range w.model {
+		m.sent, m.refused = append(m.sent, m.refused...), nil
+	}
 	for i := range topics {
 		w.check(fmt.Sprint("t", i), powerCut)
 	}

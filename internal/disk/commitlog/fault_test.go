@@ -21,7 +21,7 @@ func (w *world) settle(a *commitlog.Append, want error) {
 }
 
 func TestFullDiskRefusesAndRecovers(t *testing.T) {
-	for seed := range uint64(60) {
+	for seed := range uint64(100) {
 		w := newWorld(t, seed)
 		for range 20 {
 			w.step()
@@ -79,6 +79,8 @@ func (w *world) forgetRefused(topic string) {
 	for _, s := range m.sent {
 		if s.a == nil || s.a.Err == nil {
 			kept = append(kept, s)
+		} else {
+			m.refused = append(m.refused, s)
 		}
 	}
 	m.sent = kept

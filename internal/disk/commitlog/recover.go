@@ -351,6 +351,10 @@ type recovery struct {
 func (r *recovery) begin() error {
 	l := r.log
 	i := max(sort.Search(len(l.segs), func(i int) bool { return l.segs[i].base > r.point })-1, 0)
+	given := i > 0 && l.segs[i].size == 0
+	if given {
+		i-- // it may have been given up on a full disk, its removal lost: the log went on in the one before
+	}
 	for j, s := range l.segs[:i] {
 		if !s.idx.made {
 			r.note("the index of %s is missing and is rebuilt", s.log.path)
@@ -389,6 +393,9 @@ func (r *recovery) begin() error {
 	})
 	if err != nil && r.ours {
 		return &CorruptError{Path: s.log.path, Pos: max(at, 0), Why: fmt.Sprintf("it was durable up to offset %d: %v", r.point, err)}
+	}
+	if given && r.pos == s.size {
+		r.next = max(r.next, min(r.point, l.segs[i+1].base)) // compaction leaves holes
 	}
 	return nil
 }

@@ -20,6 +20,9 @@ const (
 	maxPending = 256
 	// maxPendingBytes bounds their frames; a single larger one is read alone.
 	maxPendingBytes = 64 << 20
+	// gatherFrames is how many large frames are read at most before the first
+	// one's answer goes out.
+	gatherFrames = 4
 )
 
 // Anonymous is the principal of a peer that did not authenticate.
@@ -37,18 +40,18 @@ type Conn struct {
 	raw      syscall.RawConn       // nil when the socket is not plain TCP
 	readable func(fd uintptr) bool // in.readSome, bound once
 
+	counts metric.Shard // this connection's copy of the server's counters
+
 	in reader // belongs to the connection's goroutine
 
 	frameLimit atomic.Int32
-	counts metric.Shard // this connection's copy of the server's counters
-
 	lastTick   atomic.Uint32 // when the peer last showed life, in the server's ticks
 	wroteTick  atomic.Uint32 // when a write last made progress
 	held       atomic.Int64  // bytes of the budget that the unfinished frame holds
+	served     atomic.Int64  // when the handler returned from the last timed request, in monotonic time
 	queued     atomic.Bool   // it waits for the budget
 	broken     atomic.Bool   // no more bytes are sent or read; the goroutine is about to end
 
-	served     atomic.Int64  // when the handler returned from the last timed request, in monotonic time
 	// identity guards who the peer is.
 	identity struct {
 		sync.Mutex
@@ -157,7 +160,7 @@ func (c *Conn) run() {
 		if c.in.whole || c.in.granted {
 			continue
 		}
-		err := c.in.fill()
+		err := c.in.fill() // at once while answers are gathered
 		if !c.activate(err) {
 			break
 		}
@@ -228,6 +231,9 @@ func (c *Conn) settle() bool {
 	for {
 		for c.serveNext() {
 		}
+		if c.gathers() {
+			return true
+		}
 		if c.startWriting() {
 			c.write(true)
 			continue
@@ -254,6 +260,22 @@ func (c *Conn) settle() bool {
 		c.mu.Unlock()
 		return true
 	}
+}
+
+// gathers says whether answers that are ready wait for those to large frames
+// that have come meanwhile: sending wakes the peer, which costs as much as
+// reading 50 KB. Nothing waits for bytes that are not there yet.
+func (c *Conn) gathers() bool {
+	in := &c.in
+	if in.now = c.raw != nil && in.last > largeFrame && in.taken < gatherFrames && !in.dry; in.now {
+		c.mu.Lock()
+		in.now = c.ready() && !c.writing && !c.mustWait() && !c.broken.Load()
+		c.mu.Unlock()
+	}
+	if !in.now {
+		in.taken, in.dry = 0, false
+	}
+	return in.now
 }
 
 // mustWait says that nothing more may be read for now.
@@ -312,6 +334,9 @@ func (c *Conn) grant() {
 func (c *Conn) answer(q *Request, as outcome) {
 	charge := q.charge
 	q.Release()
+	if q.timing.on {
+		q.timing.answered = c.server.world.Mono()
+	}
 	c.mu.Lock()
 	if q.outcome != served { // the check's arguments would be allocated at every call
 		invariant.Check(false, "API key %d answered twice, or before Serve (state %d)", q.Key, q.outcome)
@@ -334,9 +359,6 @@ func (c *Conn) answer(q *Request, as outcome) {
 	}
 	if c.active {
 		c.mu.Unlock()
-	if q.timing.on {
-		q.timing.answered = c.server.world.Mono()
-	}
 		return
 	}
 	mine := c.ready() && !c.writing

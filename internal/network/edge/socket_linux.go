@@ -32,6 +32,8 @@ func (in *reader) readSome(fd uintptr) bool {
 		switch {
 		case err == unix.EINTR:
 			continue
+		case err == unix.EAGAIN && in.now:
+			in.dry = true
 		case err == unix.EAGAIN:
 			in.rest()
 			return false
