@@ -43,6 +43,9 @@ type reader struct {
 	granted bool  // the budget gave it
 	whole   bool  // a whole frame is in buf, but the connection is full
 	err     error // of the last readSome
+	now     bool  // the next read must not wait
+	dry     bool  // such a read found nothing
+	taken   int   // frames taken since answers were sent
 	client  string
 	untimed uint // Produce and Fetch requests of the connection, of which one in timedOneIn is timed
 }
@@ -108,6 +111,7 @@ func (in *reader) take(frame []byte, total int) error {
 	in.life = 0
 	in.at += total
 	in.last = total
+	in.taken++
 	in.trust = max(in.trust, min(2*total, maxTrust))
 	c.lastTick.Store(c.server.tick.Load())
 	c.server.traffic.request(c.counts, q.Key, q.Version, total)
