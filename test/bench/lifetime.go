@@ -10,6 +10,7 @@ import (
 
 const (
 	idleConns          = 1000
+	freshTime          = 5 * time.Second
 	recoveryPartitions = 100
 )
 
@@ -100,6 +101,36 @@ func start(b *bench, a arm, _ time.Duration) (sample, error) {
 	return s, v.discard()
 }
 
+// fresh measures a shape from the moment when the server answers, with a server of its own: what a node does after a
+// start, a failover or in a test. A measurement is freshTime long, or as -seconds says if that is less.
+func fresh(p shape) func(*bench, arm, time.Duration) (sample, error) {
+	return func(b *bench, a arm, d time.Duration) (sample, error) {
+		v, err := b.fleet.prepare(a.side, "fresh-"+a.side.String())
+		if err != nil {
+			return nil, err
+		}
+		if err := v.start(); err != nil {
+			return nil, err
+		}
+		if err := v.ready(); err != nil {
+			return nil, err
+		}
+		t, err := createTopic(v.addr, "fresh", p.partitions, a.durability.configs())
+		if err != nil {
+			return nil, v.explain(err)
+		}
+		set, err := p.requests(t)
+		if err != nil {
+			return nil, err
+		}
+		s, err := b.produceTo(v, t, set, p.conns, 0, min(d, freshTime))
+		if err != nil {
+			return nil, v.explain(err)
+		}
+		return s, v.discard()
+	}
+}
+
 // occupied measures memory: at rest after the start, with idle connections, under the load of produce1k.
 func occupied(b *bench, a arm, d time.Duration) (sample, error) {
 	v, err := b.fleet.prepare(a.side, "memory-"+a.side.String())
@@ -130,7 +161,7 @@ func occupied(b *bench, a arm, d time.Duration) (sample, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, err := b.produceTo(v, t, set, 1, b.warmTime(a.side)+d); err != nil {
+	if _, err := b.produceTo(v, t, set, 1, rampUp, b.warmTime(a.side)+d); err != nil {
 		return nil, v.explain(err)
 	}
 	load, err := memoryOf(v.pid)

@@ -37,6 +37,7 @@ type flags struct {
 	bytes    int64         // most bytes of a measurement
 	recovery int64         // bytes in the log when the server is killed
 	quick    bool
+	hold     int64  // bytes of memory to keep from the hypervisor
 	side     string // measure only one
 	moldau   string
 	kafka    string
@@ -65,7 +66,7 @@ func main() {
 
 func parseFlags() flags {
 	var f flags
-	var seconds, warm, gigabytes, recoveryGB float64
+	var seconds, warm, gigabytes, recoveryGB, hold float64
 	flag.StringVar(&f.rows, "rows", "", "rows to run, with commas between them; all when empty")
 	flag.IntVar(&f.rounds, "rounds", 6, "rounds of each row")
 	flag.Float64Var(&seconds, "seconds", 10, "seconds of one measurement")
@@ -73,6 +74,7 @@ func parseFlags() flags {
 	flag.Float64Var(&gigabytes, "gb", 4, "a measurement ends after so many GB, whatever the seconds")
 	flag.Float64Var(&recoveryGB, "recovery-gb", 10, "GB of log for the recovery row")
 	flag.BoolVar(&f.quick, "quick", false, "2 rounds of 1 second, warm-up 2 seconds, recovery of 1 GB: to see that it works")
+	flag.Float64Var(&hold, "hold", 0, "GB of memory to touch first and to keep from the hypervisor, in a virtual machine and as root")
 	flag.StringVar(&f.side, "side", "", "measure only moldau, or only kafka")
 	flag.StringVar(&f.moldau, "moldau", "", "the moldau binary; built when empty")
 	flag.StringVar(&f.kafka, "kafka", os.Getenv("KAFKA_LIB"), "directory of Kafka's jars, default $KAFKA_LIB; fetched with Maven when empty")
@@ -86,7 +88,7 @@ func parseFlags() flags {
 	}
 	f.duration = time.Duration(seconds * float64(time.Second))
 	f.warm = time.Duration(warm * float64(time.Second))
-	f.bytes, f.recovery = int64(gigabytes*gigabyte), int64(recoveryGB*gigabyte)
+	f.bytes, f.recovery, f.hold = int64(gigabytes*gigabyte), int64(recoveryGB*gigabyte), int64(hold*gigabyte)
 	return f
 }
 
@@ -108,6 +110,13 @@ func command() (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, b.clear()) }()
+	if b.flags.hold > 0 {
+		release, err := holdMemory(b.flags.hold)
+		if err != nil {
+			return err
+		}
+		defer release()
+	}
 	if err := b.describe(); err != nil {
 		return err
 	}

@@ -20,18 +20,38 @@ func twoArms() []arm { return []arm{{ours, synced}, {theirs, cached}} }
 func allRows() []*row {
 	return []*row{
 		produceRow("produce1k", "1 KB records in 100 KB batches", bulk(1), [3]goal{{ratioMost, 0.12}, {ratioLeast, 6}, {ratioLeast, 3}}),
-		produceRow("produce100", "100 B records in 100 KB batches", shape{partitions: 1, perRequest: 1, records: 930, valueSize: 100, conns: 1}, [3]goal{{ratioMost, 0.15}}),
-		produceRow("single/1", "one 1 KB record a request, 1 connection", shape{partitions: 1, perRequest: 1, records: 1, valueSize: 1000, conns: 1}, [3]goal{{ratioMost, 0.22}}),
-		produceRow("single/16", "one 1 KB record a request, 16 connections", shape{partitions: 16, perRequest: 1, records: 1, valueSize: 1000, conns: 16}, [3]goal{{ratioMost, 0.22}}),
+		produceRow("produce100", "100 B records in 100 KB batches", small(), [3]goal{{ratioMost, 0.15}}),
+		produceRow("single/1", "one 1 KB record a request, 1 connection", single(1), [3]goal{{ratioMost, 0.22}}),
+		produceRow("single/16", "one 1 KB record a request, 16 connections", single(16), [3]goal{{ratioMost, 0.22}}),
 		partitions1000(),
 		partitions100(),
 		fetchRow(),
 		tailRow(),
 		latencyRow(),
 		startRow(),
+		freshRow("fresh/1k", "1 KB records in 100 KB batches", bulk(1), [3]goal{{ratioMost, 0.12}, {ratioLeast, 6}, {ratioLeast, 3}}),
+		freshRow("fresh/100", "100 B records in 100 KB batches", small(), [3]goal{{ratioMost, 0.15}}),
+		freshRow("fresh/single", "one 1 KB record a request, 1 connection", single(1), [3]goal{{ratioMost, 0.22}}),
 		memoryRow(),
 		recoveryRow(),
 	}
+}
+
+// small is 100 B records in batches of 100 KB.
+func small() shape {
+	return shape{partitions: 1, perRequest: 1, records: 930, valueSize: 100, conns: 1}
+}
+
+// single is one record of 1 KB a request, on each of several connections.
+func single(conns int) shape {
+	return shape{partitions: conns, perRequest: 1, records: 1, valueSize: 1000, conns: conns}
+}
+
+// freshRow is produceRow for servers that have just been started.
+func freshRow(name, what string, p shape, goals [3]goal) *row {
+	r := produceRow(name, what+", the first 5 s after the start", p, goals)
+	r.alone, r.warm, r.measure = true, nil, fresh(p)
+	return r
 }
 
 // warmBy warms up with the measurement itself.

@@ -7,7 +7,7 @@ import (
 
 const (
 	inflight   = 10
-	rampUp     = 200 * time.Millisecond // before counting begins
+	rampUp     = 200 * time.Millisecond // before counting begins, except in the rows that are about the beginning
 	pollPause  = 2 * time.Millisecond
 	gigabyte   = 1e9
 	tailRate   = 500 // records a second that the consumers of tailfetch wait for
@@ -37,7 +37,7 @@ func produce(p shape) func(*bench, arm, time.Duration) (sample, error) {
 		if err != nil {
 			return nil, err
 		}
-		s, err := b.produceTo(v, t, set, p.conns, d)
+		s, err := b.produceTo(v, t, set, p.conns, rampUp, d)
 		if err != nil {
 			return nil, v.explain(err)
 		}
@@ -56,8 +56,9 @@ func (p shape) requests(t *topic) (*requestSet, error) {
 	return newRequestSet(t, p.perRequest, batch)
 }
 
-// produceTo loads the topic until the time or the bytes are up, and counts the records afterwards.
-func (b *bench) produceTo(v *server, t *topic, set *requestSet, conns int, d time.Duration) (sample, error) {
+// produceTo loads the topic until the time or the bytes are up, and counts the records afterwards. What happens before
+// ramp has passed is not measured.
+func (b *bench) produceTo(v *server, t *topic, set *requestSet, conns int, ramp, d time.Duration) (sample, error) {
 	before, err := t.total()
 	if err != nil {
 		return nil, err
@@ -66,7 +67,7 @@ func (b *bench) produceTo(v *server, t *topic, set *requestSet, conns int, d tim
 	if err != nil {
 		return nil, err
 	}
-	s, err := b.watch(v, load, d)
+	s, err := b.watch(v, load, ramp, d)
 	if failed := load.finish(); failed != nil {
 		err = failed
 	}
@@ -83,11 +84,11 @@ func (b *bench) produceTo(v *server, t *topic, set *requestSet, conns int, d tim
 	return s, nil
 }
 
-// watch measures a running load.
-func (b *bench) watch(v *server, load *produceLoad, d time.Duration) (sample, error) {
+// watch measures a running load, after ramp.
+func (b *bench) watch(v *server, load *produceLoad, ramp, d time.Duration) (sample, error) {
 	tick := time.NewTicker(pollPause)
 	defer tick.Stop()
-	for begin := time.Now(); time.Since(begin) < rampUp || load.acked.Load() == 0 && time.Since(begin) < callTimeout; {
+	for begin := time.Now(); ramp > 0 && (time.Since(begin) < ramp || load.acked.Load() == 0 && time.Since(begin) < callTimeout); {
 		<-tick.C
 		if load.stopping.Load() {
 			return nil, nil // failed: finish tells why
