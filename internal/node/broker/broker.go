@@ -17,6 +17,7 @@ package broker
 import (
 	"fmt"
 	"log/slog"
+	"reflect"
 	"sync"
 
 	"github.com/moldau/moldau/internal/clock"
@@ -84,6 +85,7 @@ type Broker struct {
 	sessions    *sessionCache
 	producerIDs producerIDs
 	produces    producePool
+	figures     *figures
 	fetches     sync.Pool
 }
 
@@ -96,6 +98,7 @@ func New(o Options) *Broker {
 		quorum: o.Quorum, metaTopic: o.MetadataTopic, table: o.Table, handlers: table(), stores: o.Stores, groups: o.Groups,
 	}
 	b.controllers = o.Controllers
+	b.figures = newFigures()
 	b.sessions = newSessionCache(o.World, int(o.Config().GetLong("max.incremental.fetch.session.cache.slots")))
 	return b
 }
@@ -147,6 +150,7 @@ type response interface {
 // on makes a handler of a function of the decoded request; the function calls
 // answer exactly once, now or later.
 func on[T any, P message[T], R response](f func(b *Broker, q *edge.Request, m P, answer func(R))) handler {
+	codes := codesIn(reflect.TypeFor[R]().Elem())
 	return func(b *Broker, q *edge.Request) {
 		m := P(new(T))
 		r := wire.NewReader(q.Body)
@@ -155,7 +159,10 @@ func on[T any, P message[T], R response](f func(b *Broker, q *edge.Request, m P,
 			q.Hangup(malformed(q, err))
 			return
 		}
-		f(b, q, m, func(resp R) { reply(q, resp) })
+		f(b, q, m, func(resp R) {
+			b.figures.codes(q, codes, resp)
+			reply(q, resp)
+		})
 	}
 }
 

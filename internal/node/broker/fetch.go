@@ -377,6 +377,7 @@ func (op *fetch) resume() {
 
 // refuse answers the whole fetch with one error.
 func (op *fetch) refuse(code wire.Code) {
+	op.b.figures.code(wire.KeyFetch, code)
 	op.resp.SetDefaults()
 	op.resp.ErrorCode = code
 	q := op.q
@@ -394,6 +395,7 @@ func (rd *fetchRead) news() bool {
 
 // answer encodes the response and hands the records over as parts.
 func (op *fetch) answer() {
+	op.count()
 	q := op.q
 	op.resp.ThrottleTimeMs, op.resp.ErrorCode, op.resp.SessionID = 0, wire.None, 0
 	if op.session != nil {

@@ -37,6 +37,7 @@ type produceAppend struct {
 	code    wire.Code
 	message string
 	bad     []record.BadRecord
+	size    int // bytes that came
 }
 
 // producePool keeps finished requests' memory.
@@ -131,6 +132,7 @@ func (op *produce) topic(data *wire.ProduceRequestTopicProduceData) (topic *part
 
 // append validates one partition's records and gives them to its log.
 func (op *produce) append(a *produceAppend, records []byte) {
+	a.size = len(records)
 	limits := limitsOf(a.part.Config())
 	limits.Now = clock.Millis(op.b.world.Now())
 	limits.RefuseZstd = op.q.Version < 7
@@ -206,6 +208,7 @@ func (op *produce) finishOne() {
 
 // finish writes the answer.
 func (op *produce) finish() {
+	op.count()
 	if op.req.Acks == 0 {
 		op.finishUnacknowledged()
 		return

@@ -22,6 +22,8 @@ type Partition struct {
 	leaderEpoch atomic.Int32
 	closed      atomic.Bool
 	waiting     waitList
+	// Counts are for whoever serves the partition to clients.
+	Counts Counts
 	// seenSize is the log's size when waiters were last told of it.
 	seenSize atomic.Int64
 }
@@ -122,6 +124,9 @@ func (c CoordinatorLog) Append(batch []byte, done func(baseOffset int64, err err
 
 // Start is the first offset there is.
 func (c CoordinatorLog) Start() int64 { return c.Log().Start() }
+
+// DeleteBefore makes the log forget what is before an offset.
+func (c CoordinatorLog) DeleteBefore(offset int64) error { return c.Log().DeleteRecords(offset) }
 
 // End is the offset behind the last record, stable or not.
 func (c CoordinatorLog) End() int64 { return c.Log().End() }
