@@ -28,6 +28,7 @@ import (
 	"github.com/moldau/moldau/internal/network/edge"
 	"github.com/moldau/moldau/internal/node/coordinator"
 	"github.com/moldau/moldau/internal/node/partition"
+	"github.com/moldau/moldau/internal/node/telemetry"
 )
 
 // Quorum is the controller as a broker needs it (node/quorum.Quorum).
@@ -63,6 +64,8 @@ type Options struct {
 	Table       *partition.Table
 	Stores      []*commitlog.Store
 	Groups      *coordinator.Groups
+	// Telemetry takes what clients push.
+	Telemetry *telemetry.Table
 }
 
 // Broker answers requests.
@@ -79,6 +82,7 @@ type Broker struct {
 	table       *partition.Table
 	stores      []*commitlog.Store
 	groups      *coordinator.Groups
+	telemetry   *telemetry.Table
 
 	// handlers has every API that is served; it never changes.
 	handlers    map[int16]handler
@@ -98,6 +102,7 @@ func New(o Options) *Broker {
 		quorum: o.Quorum, metaTopic: o.MetadataTopic, table: o.Table, handlers: table(), stores: o.Stores, groups: o.Groups,
 	}
 	b.controllers = o.Controllers
+	b.telemetry = o.Telemetry
 	b.figures = newFigures()
 	b.sessions = newSessionCache(o.World, int(o.Config().GetLong("max.incremental.fetch.session.cache.slots")))
 	return b

@@ -48,6 +48,8 @@ func table() map[int16]handler {
 		wire.KeyAddRaftVoter:                 now(serveAddRaftVoter),
 		wire.KeyRemoveRaftVoter:              now(serveRemoveRaftVoter),
 		wire.KeyUpdateRaftVoter:              now(serveUpdateRaftVoter),
+		wire.KeyGetTelemetrySubscriptions:    now(serveGetTelemetrySubscriptions),
+		wire.KeyPushTelemetry:                now(servePushTelemetry),
 		wire.KeyDescribeLogDirs:              now(serveDescribeLogDirs),
 		wire.KeyAlterReplicaLogDirs:          now(serveAlterReplicaLogDirs),
 		wire.KeyDescribeCluster:              now(serveDescribeCluster),
