@@ -61,6 +61,7 @@ type Node struct {
 	quorum    *quorum.Quorum
 	table     *partition.Table
 	groups    *coordinator.Groups
+	shares    *coordinator.Shares
 	telemetry *telemetry.Table
 	broker    *broker.Broker
 	server    *edge.Server
@@ -128,9 +129,10 @@ func (n *Node) build() error {
 	})
 	n.groups = coordinator.NewGroups(n.o.World, n.o.Logger, groupConfig(n.static))
 	n.telemetry = telemetry.New(n.o.World)
+	n.shares = coordinator.NewShares(n.o.World, n.o.Logger, shareConfig(n.static))
 	n.broker = broker.New(broker.Options{
 		NodeID: n.static.NodeID(), ClusterID: n.identity.ClusterID, World: n.o.World, Logger: n.o.Logger,
-		Config: n.Config, Quorum: n.quorum, MetadataTopic: quorum.Topic, Table: n.table, Stores: n.stores, Groups: n.groups,
+		Config: n.Config, Quorum: n.quorum, MetadataTopic: quorum.Topic, Table: n.table, Stores: n.stores, Groups: n.groups, Shares: n.shares,
 		Controllers: n.listeners.AdvertisedController, Telemetry: n.telemetry,
 	})
 	n.quorum.Subscribe(n.follow)
@@ -294,11 +296,14 @@ func (n *Node) follow(img *metadata.Image, d *metadata.Delta) {
 		for _, c := range d.Topics() {
 			if c.After == nil {
 				n.groups.DeleteTopic(c.Before.Name, c.Before.ID)
+				n.shares.DeleteTopic(c.Before.ID)
 			}
 		}
 	}
+	n.shares.SetImage(img)
 	n.groups.SetImage(img)
 	n.coordinate(img, d)
+	n.coordinateShares(img, d)
 	n.subscribe(img, d)
 }
 
@@ -336,6 +341,21 @@ func (n *Node) coordinate(img *metadata.Image, d *metadata.Delta) {
 	}
 }
 
+// coordinateShares makes this node the coordinator of the partitions of __share_group_state that it leads.
+func (n *Node) coordinateShares(img *metadata.Image, d *metadata.Delta) {
+	topic, ok := img.Topic(coordinator.ShareTopic)
+	if !ok || d != nil && !slices.ContainsFunc(d.Topics(), func(c metadata.TopicChange) bool { return c.After == topic }) {
+		return
+	}
+	n.shares.SetPartitions(int32(len(topic.Partitions)))
+	for i, p := range topic.Partitions {
+		local := n.table.ByName(topic.Name).Partition(int32(i))
+		if local != nil && p.Leader == n.static.NodeID() {
+			n.shares.Elect(int32(i), p.LeaderEpoch, partition.CoordinatorLog{Partition: local})
+		}
+	}
+}
+
 // Close stops the node cleanly and returns when it has stopped.
 func (n *Node) Close() error {
 	done := make(chan error, 1)
@@ -354,6 +374,7 @@ func (n *Node) Stop(done func(error)) {
 		cancel()
 	}
 	n.groups.Close()
+	n.shares.Close()
 	epoch := n.quorum.BrokerEpoch()
 	n.quorum.Close(func(quorumErr error) {
 		// Not here: this is the committer's goroutine, which the stores wait for.

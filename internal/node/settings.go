@@ -75,6 +75,18 @@ func cleaned(dirs []string) []string {
 	return out
 }
 
+// shareConfig is what of the settings concerns the state of share groups.
+func shareConfig(cfg *config.BrokerConfig) coordinator.ShareConfig {
+	c := coordinator.DefaultShareConfig()
+	c.Codec = compress.Codec(cfg.GetInt("share.coordinator.state.topic.compression.codec"))
+	c.WriteTimeoutMs = cfg.GetLong("share.coordinator.write.timeout.ms")
+	c.Partitions = int32(cfg.GetInt("share.coordinator.state.topic.num.partitions"))
+	c.UpdatesPerSnapshot = int32(cfg.GetInt("share.coordinator.snapshot.update.records.per.snapshot"))
+	c.ColdSnapshotMs = cfg.GetLong("share.coordinator.cold.partition.snapshot.interval.ms")
+	c.PruneMs = cfg.GetLong("share.coordinator.state.topic.prune.interval.ms")
+	return c
+}
+
 // groupConfig is what of the settings concerns groups.
 func groupConfig(cfg *config.BrokerConfig) coordinator.GroupConfig {
 	g := coordinator.DefaultGroupConfig()

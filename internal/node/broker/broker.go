@@ -64,6 +64,7 @@ type Options struct {
 	Table       *partition.Table
 	Stores      []*commitlog.Store
 	Groups      *coordinator.Groups
+	Shares      *coordinator.Shares
 	// Telemetry takes what clients push.
 	Telemetry *telemetry.Table
 }
@@ -82,6 +83,7 @@ type Broker struct {
 	table       *partition.Table
 	stores      []*commitlog.Store
 	groups      *coordinator.Groups
+	shares      *coordinator.Shares
 	telemetry   *telemetry.Table
 
 	// handlers has every API that is served; it never changes.
@@ -101,7 +103,7 @@ func New(o Options) *Broker {
 		nodeID: o.NodeID, clusterID: o.ClusterID, world: o.World, logger: o.Logger, config: o.Config,
 		quorum: o.Quorum, metaTopic: o.MetadataTopic, table: o.Table, handlers: table(), stores: o.Stores, groups: o.Groups,
 	}
-	b.controllers = o.Controllers
+	b.controllers, b.shares = o.Controllers, o.Shares
 	b.telemetry = o.Telemetry
 	b.figures = newFigures()
 	b.sessions = newSessionCache(o.World, int(o.Config().GetLong("max.incremental.fetch.session.cache.slots")))

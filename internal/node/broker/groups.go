@@ -3,9 +3,11 @@ package broker
 import (
 	"fmt"
 	"strconv"
+	"strings"
 
 	"github.com/moldau/moldau/internal/format/wire"
 	"github.com/moldau/moldau/internal/network/edge"
+	"github.com/moldau/moldau/internal/node/coordinator"
 )
 
 // Kinds of coordinators that FindCoordinator asks for.
@@ -37,27 +39,63 @@ func (b *Broker) internalTopicRequest(name string) wire.CreateTopicsRequestCreat
 	default:
 		t.NumPartitions, t.ReplicationFactor = int32(cfg.GetInt("share.coordinator.state.topic.num.partitions")), int16(cfg.GetInt("share.coordinator.state.topic.replication.factor"))
 		set("segment.bytes", strconv.FormatInt(cfg.GetLong("share.coordinator.state.topic.segment.bytes"), 10))
+		set("compression.type", "producer")
 	}
-	set("cleanup.policy", "compact")
 	// A cluster smaller than the default factor of 3 would never get its
 	// internal topics: as many replicas as there are brokers will do.
 	t.ReplicationFactor = int16(max(1, min(int(t.ReplicationFactor), len(b.image().Brokers()))))
+	if name != coordinator.ShareTopic {
+		set("cleanup.policy", "compact")
+		return t
+	}
+	// Its coordinator deletes what it needs no more, so nothing is compacted and nothing grows old.
+	set("cleanup.policy", "delete")
+	set("retention.ms", "-1")
+	set("min.insync.replicas", strconv.Itoa(min(cfg.GetInt("share.coordinator.state.topic.min.isr"), int(t.ReplicationFactor))))
 	return t
 }
 
 // serveFindCoordinator tells which broker coordinates a group. On one node it
 // is this one, once the topic that keeps the groups exists.
 func serveFindCoordinator(b *Broker, q *edge.Request, m *wire.FindCoordinatorRequest, answer func(*wire.FindCoordinatorResponse)) {
-	if m.KeyType == groupCoordinator {
-		if _, ok := b.image().Topic(offsetsTopic); !ok {
-			create := &wire.CreateTopicsRequest{}
-			create.SetDefaults()
-			create.Topics = append(create.Topics, b.internalTopicRequest(offsetsTopic))
-			b.quorum.Propose(create, func(any, error) { answer(b.findCoordinator(q, m)) })
-			return
-		}
+	topic := coordinatorTopic(m.KeyType)
+	if _, ok := b.image().Topic(topic); !ok && topic != "" {
+		b.CreateInternalTopic(topic, func() { answer(b.findCoordinator(q, m)) })
+		return
 	}
 	answer(b.findCoordinator(q, m))
+}
+
+// coordinatorTopic is the topic on whose partitions coordinators of a kind live, "" for kinds that there are not.
+func coordinatorTopic(kind int8) string {
+	switch kind {
+	case groupCoordinator:
+		return offsetsTopic
+	case shareCoordinator:
+		return coordinator.ShareTopic
+	default:
+		return ""
+	}
+}
+
+// CreateInternalTopic makes one of Kafka's own topics, if need be. Whether it worked shows in the metadata once done is
+// called.
+func (b *Broker) CreateInternalTopic(name string, done func()) {
+	create := &wire.CreateTopicsRequest{}
+	create.SetDefaults()
+	create.Topics = append(create.Topics, b.internalTopicRequest(name))
+	b.quorum.Propose(create, func(any, error) { done() })
+}
+
+// sharePartitionKey tells whether a coordinator key has the form "group:topic id:partition". Groups may have colons.
+func sharePartitionKey(key string) bool {
+	parts := strings.Split(key, ":")
+	if len(parts) < 3 || strings.TrimSpace(strings.Join(parts[:len(parts)-2], ":")) == "" {
+		return false
+	}
+	_, errTopic := wire.ParseUUID(parts[len(parts)-2])
+	_, errPartition := strconv.ParseInt(parts[len(parts)-1], 10, 32)
+	return errTopic == nil && errPartition == nil
 }
 
 func (b *Broker) findCoordinator(q *edge.Request, m *wire.FindCoordinatorRequest) *wire.FindCoordinatorResponse {
@@ -69,13 +107,15 @@ func (b *Broker) findCoordinator(q *edge.Request, m *wire.FindCoordinatorRequest
 	}
 	node, code, message := b.nodeID, wire.None, ""
 	switch {
-	case m.KeyType == transactionCoordinator || m.KeyType == shareCoordinator:
+	case m.KeyType == transactionCoordinator:
 		node, host, port = -1, "", -1
-		code, message = wire.InvalidRequest, "this node has no transaction or share coordinator yet"
-	case m.KeyType != groupCoordinator:
+		code, message = wire.InvalidRequest, "this node has no transaction coordinator yet"
+	case m.KeyType == shareCoordinator && q.Version < 6:
+		node, host, port, code = -1, "", -1, wire.InvalidRequest
+	case coordinatorTopic(m.KeyType) == "":
 		node, host, port = -1, "", -1
 		code, message = wire.InvalidRequest, fmt.Sprintf("unknown coordinator key type %d", m.KeyType)
-	case !ok || b.table.ByName(offsetsTopic) == nil:
+	case !ok || b.table.ByName(coordinatorTopic(m.KeyType)) == nil:
 		node, host, port, code = -1, "", -1, wire.CoordinatorNotAvailable
 	}
 	if q.Version < 4 {
@@ -83,6 +123,10 @@ func (b *Broker) findCoordinator(q *edge.Request, m *wire.FindCoordinatorRequest
 		return out
 	}
 	for _, key := range m.CoordinatorKeys {
+		if m.KeyType == shareCoordinator && !sharePartitionKey(key) {
+			out.Coordinators = append(out.Coordinators, wire.FindCoordinatorResponseCoordinator{Key: key, NodeID: -1, Port: -1, ErrorCode: wire.InvalidRequest})
+			continue
+		}
 		out.Coordinators = append(out.Coordinators, wire.FindCoordinatorResponseCoordinator{
 			Key: key, NodeID: node, Host: host, Port: port, ErrorCode: code, ErrorMessage: text(message),
 		})

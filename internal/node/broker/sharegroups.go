@@ -1,0 +1,16 @@
+package broker
+
+import (
+	"github.com/moldau/moldau/internal/network/edge"
+	"github.com/moldau/moldau/internal/node/coordinator"
+)
+
+// sharesCall is one of the share coordinator's methods.
+type sharesCall[P any, R any] func(c *coordinator.Shares, req P, client coordinator.Client, version int16, done func(R))
+
+// shared makes a handler of a share coordinator's method.
+func shared[T any, P message[T], R response](call sharesCall[P, R]) handler {
+	return on(func(b *Broker, q *edge.Request, m P, answer func(R)) {
+		call(b.shares, m, client(q), q.Version, answer)
+	})
+}
