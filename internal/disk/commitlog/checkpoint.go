@@ -17,6 +17,7 @@ const (
 	recoveryPointFile = "recovery-point-offset-checkpoint"
 	logStartFile      = "log-start-offset-checkpoint"
 	highWatermarkFile = "replication-offset-checkpoint"
+	cleanedFile       = "cleaner-offset-checkpoint"
 	cleanMarker       = ".kafka_cleanshutdown"
 
 	maxCheckpointBytes = 256 << 20

@@ -346,10 +346,17 @@ func (s *Store) writeOffsets() error {
 	return err
 }
 
+// offsetFile is one of Kafka's checkpoint files.
+type offsetFile struct {
+	name  string
+	lines []offsetLine
+}
+
 // writeOffsetFiles is writeOffsets; the caller holds offsetsMu.
 func (s *Store) writeOffsetFiles() error {
-	var points, starts, marks []offsetLine
-	for _, l := range s.Logs() {
+	var points, starts, marks, cleaned []offsetLine
+	logs := s.Logs()
+	for _, l := range logs {
 		key := logKey{l.topic, l.partition}
 		l.mu.Lock()
 		points = append(points, offsetLine{key, l.recoveryPoint})
@@ -357,15 +364,24 @@ func (s *Store) writeOffsetFiles() error {
 			starts = append(starts, offsetLine{key, l.start})
 		}
 		marks = append(marks, offsetLine{key, l.highWatermark()})
+		if l.clean.to >= 0 {
+			cleaned = append(cleaned, offsetLine{key, l.clean.to})
+		}
 		l.mu.Unlock()
 	}
-	for _, file := range []struct {
-		name  string
-		lines []offsetLine
-	}{{recoveryPointFile, points}, {logStartFile, starts}, {highWatermarkFile, marks}} {
+	files := []offsetFile{{recoveryPointFile, points}, {logStartFile, starts}, {highWatermarkFile, marks}}
+	if s.hasCleaned = s.hasCleaned || len(cleaned) > 0; s.hasCleaned {
+		files = append(files, offsetFile{cleanedFile, cleaned})
+	}
+	for _, file := range files {
 		if err := vfs.WriteFileAtomic(s.fs, filepath.Join(s.dir, file.name), encodeOffsets(file.lines)); err != nil {
 			return err
 		}
+	}
+	for i, l := range logs {
+		l.mu.Lock()
+		l.savedPoint = min(points[i].offset, l.recoveryPoint)
+		l.mu.Unlock()
 	}
 	s.lastOffsets.Store(int64(s.world.Mono()))
 	return nil

@@ -17,6 +17,7 @@ func (s *Store) CloseClean(brokerEpoch int64) error {
 		return ErrClosed
 	}
 	s.stopTimers()
+	s.endCleaning()
 	err := s.drain()
 	if err == nil {
 		err = s.closeLogs()
@@ -29,6 +30,20 @@ func (s *Store) CloseClean(brokerEpoch int64) error {
 	}
 	// As Kafka does: a directory that nobody uses has no lock file.
 	return errors.Join(err, s.fs.Remove(filepath.Join(s.dir, lockFile)), s.end())
+}
+
+// endCleaning gives up the cleanings that are under way: no step runs any more, and none of their files stays.
+func (s *Store) endCleaning() {
+	s.cleanMu.Lock()
+	defer s.cleanMu.Unlock()
+	for _, l := range s.Logs() {
+		l.mu.Lock()
+		j := l.clean.job
+		l.mu.Unlock()
+		if j != nil {
+			j.finish(errCleanAborted)
+		}
+	}
 }
 
 // drain commits what is queued.
@@ -145,6 +160,9 @@ func (s *Store) end() error {
 			l.err = closed
 		}
 		l.mu.Unlock()
+	}
+	if s.opts.Cleaner != nil {
+		s.opts.Cleaner.remove(s)
 	}
 	err := s.journal.Close()
 	s.files.closeAll()

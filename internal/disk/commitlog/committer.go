@@ -115,6 +115,10 @@ func (q *queue) take(limit int) *Append {
 
 // round commits a list of appends: see the package documentation.
 func (s *Store) round(list *Append, done []settled) []settled {
+	began, appends := s.world.Mono(), uint64(0)
+	for a := list; a != nil; a = a.next {
+		appends++
+	}
 	logs := s.group(list)
 	var bytes int64
 	for _, l := range logs {
@@ -136,6 +140,12 @@ func (s *Store) round(list *Append, done []settled) []settled {
 		for _, l := range logs {
 			l.round.failed, l.round.err = l.round.head, s.failure()
 		}
+	}
+	if failed == nil && !s.eraseDue {
+		s.figures.Rounds.Add(1)
+		s.figures.Appends.Add(appends)
+		s.figures.Bytes.Add(uint64(bytes))
+		s.figures.Took.Observe(s.world.Mono() - began)
 	}
 	for _, l := range logs {
 		done = append(done, s.finish(l))

@@ -1,6 +1,7 @@
 package commitlog
 
 import (
+	"errors"
 	"sync"
 
 	"github.com/moldau/moldau/internal/disk/vfs"
@@ -29,7 +30,26 @@ type handle struct {
 	dead bool // close at the last release
 }
 
-// hold opens the file if it is not, and keeps it open until release. A missing file is created.
+// errReplaced says that the file is not the log's any more: retention or compaction was faster. Who looks again finds what
+// took its place.
+var errReplaced = errors.New("the segment has been replaced")
+
+// pin makes the handle of a file that is still to get its name, and holds it: until release it is never opened by its path.
+func (c *fileCache) pin(h *handle, path string) (vfs.File, error) {
+	f, err := c.fs.Edit(path)
+	if err != nil {
+		return nil, err
+	}
+	h.mu.Lock()
+	h.file, h.used = f, true
+	h.refs++
+	h.mu.Unlock()
+	c.add(h)
+	return f, nil
+}
+
+// hold opens the file if it is not, and keeps it open until release. A missing file is created. It is an errReplaced for a
+// handle that was forgotten.
 func (c *fileCache) hold(h *handle) (vfs.File, error) {
 	h.mu.Lock()
 	if h.file != nil {
@@ -38,6 +58,10 @@ func (c *fileCache) hold(h *handle) (vfs.File, error) {
 		f := h.file
 		h.mu.Unlock()
 		return f, nil
+	}
+	if h.dead {
+		h.mu.Unlock()
+		return nil, errReplaced
 	}
 	f, err := c.fs.Edit(h.path)
 	if err != nil {

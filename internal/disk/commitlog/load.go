@@ -117,9 +117,12 @@ func (s *Store) plans(entries []vfs.Entry, found *journal.Found) []*logLoad {
 	points := s.readCheckpoint(recoveryPointFile)
 	starts := s.readCheckpoint(logStartFile)
 	marks := s.readCheckpoint(highWatermarkFile)
+	cleaned := s.readCheckpoint(cleanedFile)
+	s.hasCleaned = cleaned != nil
 	s.noteDeparted(points)
 	s.noteDeparted(starts)
 	s.noteDeparted(marks)
+	s.noteDeparted(cleaned)
 	byKey := map[itemKey][]journal.Item{}
 	for _, it := range found.Items {
 		k := itemKey{it.Topic, it.Partition}
@@ -134,7 +137,10 @@ func (s *Store) plans(entries []vfs.Entry, found *journal.Found) []*logLoad {
 		}
 		key := logKey{topic, partition}
 		l := s.newLog(topic, partition, [16]byte{}, s.opts.Config(topic, partition))
-		l.loadedHW = marks[key]
+		l.loadedHW, l.savedPoint = marks[key], points[key]
+		if to, ok := cleaned[key]; ok {
+			l.clean.to = to
+		}
 		loads = append(loads, &logLoad{
 			log: l, clean: s.report.Clean && !found.Exists, ours: found.Exists, point: points[key], logStart: starts[key],
 			journaled: byKey,
@@ -297,6 +303,7 @@ func (d *logLoad) load() error {
 	if l.loadedHW > l.end {
 		l.loadedHW = l.end
 	}
+	l.savedPoint = min(l.savedPoint, l.recoveryPoint)
 	l.resetPlan()
 	for _, s := range l.segs {
 		if s.size > 0 && (!s.idx.made || len(s.idx.newOffsets)+len(s.idx.newTimes) > 0) {
@@ -478,26 +485,33 @@ func (d *logLoad) cleanFiles() error {
 			smallestCleaned = base
 		}
 	}
-	var kept []vfs.Entry
-	var swaps []vfs.Entry
+	var kept, swaps, stale, unfinished []vfs.Entry
 	for _, e := range d.files {
 		base, suffix, ok := parseName(e.Name)
 		switch {
-		case strings.HasSuffix(e.Name, deletedSuffix), strings.HasSuffix(e.Name, ".tmp"), ok && strings.HasSuffix(suffix, cleanedSuffix),
+		case ok && strings.HasSuffix(suffix, cleanedSuffix):
+			unfinished = append(unfinished, e)
+		case strings.HasSuffix(e.Name, deletedSuffix), strings.HasSuffix(e.Name, ".tmp"),
 			ok && strings.HasSuffix(suffix, swapSuffix) && smallestCleaned >= 0 && base >= smallestCleaned:
-			if err := fsys.Remove(l.path(e.Name)); err != nil {
-				return err
-			}
+			stale = append(stale, e)
 		case ok && strings.HasSuffix(suffix, swapSuffix):
 			swaps = append(swaps, e)
 		default:
 			kept = append(kept, e)
 		}
 	}
-	if len(kept)+len(swaps) < len(d.files) {
-		// Neither may what was renamed to .deleted come back under its old name, once the checkpoints say that it is gone.
-		if err := fsys.SyncDir(l.dir); err != nil {
-			return err
+	// A .swap file counts as finished once there is no .cleaned file: those go last. Neither may what was renamed to .deleted come
+	// back under its old name, once the checkpoints say that it is gone.
+	for _, list := range [][]vfs.Entry{stale, unfinished} {
+		for _, e := range list {
+			if err := fsys.Remove(l.path(e.Name)); err != nil {
+				return err
+			}
+		}
+		if len(list) > 0 {
+			if err := fsys.SyncDir(l.dir); err != nil {
+				return err
+			}
 		}
 	}
 	d.files = kept
@@ -531,6 +545,10 @@ func (d *logLoad) finishSwaps(swaps []vfs.Entry) error {
 			}
 		}
 		d.note("%s replaces the segments from %d to %d: an interrupted compaction was finished", l.path(e.Name), base, next)
+	}
+	// If a new name outlived what it replaces, both would be taken for parts of the log.
+	if err := fsys.SyncDir(l.dir); err != nil {
+		return err
 	}
 	for _, e := range swaps {
 		if err := fsys.Rename(l.path(e.Name), l.path(strings.TrimSuffix(e.Name, swapSuffix))); err != nil {

@@ -102,6 +102,10 @@ type Log struct {
 	inDirty            bool  // listed in Store.dirty
 	inBehind           bool  // listed in Store.behind
 	unsynced           bool  // has bytes that were acknowledged as written only
+	savedPoint         int64 // the recovery point that the checkpoint file has
+
+	// clean is what compaction knows of the log.
+	clean cleanState
 
 	// queue holds the appends of a log with Written durability; writing says that a goroutine is taking care of it.
 	queueHead, queueLast *Append
@@ -357,7 +361,7 @@ func (l *Log) place(a *Append) {
 	if l.plan.full(p, &l.cfg, now) || l.plan.size > 0 && l.plan.base == s.base && s.idx.full(&l.cfg) {
 		a.roll = true
 		a.snap = l.producers.AppendSnapshot(nil)
-		l.plan = segmentPlan{base: a.prev, firstTs: noTime, createdMs: now}
+		l.plan = segmentPlan{base: a.prev, firstTs: noTime, createdMs: now, jitterMs: l.drawJitter()}
 	}
 	if l.plan.firstTs == noTime {
 		l.plan.firstTs = a.maxTs
@@ -384,7 +388,16 @@ func (l *Log) enter(a *Append) error {
 // resetPlan makes the plan what the active segment is: nothing is in flight.
 func (l *Log) resetPlan() {
 	s := l.active()
-	l.plan = segmentPlan{base: s.base, size: s.size, firstTs: s.firstTs, createdMs: s.createdMs}
+	l.plan = segmentPlan{base: s.base, size: s.size, firstTs: s.firstTs, createdMs: s.createdMs, jitterMs: l.drawJitter()}
+}
+
+// drawJitter draws how much earlier the next segment is closed by time, so that not all logs close theirs at once.
+func (l *Log) drawJitter() int64 {
+	most := min(l.cfg.SegmentJitterMs, l.cfg.SegmentMs)
+	if most <= 0 {
+		return 0
+	}
+	return int64(l.store.world.Uint64() % uint64(most))
 }
 
 // extend places the append at the end of the active segment. The caller holds mu.

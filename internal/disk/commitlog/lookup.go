@@ -68,6 +68,14 @@ type RecordPlace struct {
 
 // OffsetForTimestamp finds the first record, below Stable, whose timestamp is at least ts, as ListOffsets asks for it.
 func (l *Log) OffsetForTimestamp(ts int64) (place RecordPlace, found bool, err error) {
+	err = errReplaced
+	for tries := 0; tries < maxReplaced && errors.Is(err, errReplaced); tries++ {
+		place, found, err = l.offsetForTimestamp(ts)
+	}
+	return place, found, err
+}
+
+func (l *Log) offsetForTimestamp(ts int64) (place RecordPlace, found bool, err error) {
 	l.mu.Lock()
 	segs, start, stable := l.segs, l.start, l.stable
 	l.mu.Unlock()
@@ -91,6 +99,14 @@ func (l *Log) OffsetForTimestamp(ts int64) (place RecordPlace, found bool, err e
 
 // MaxTimestamp finds the first record with the greatest timestamp of the log, as ListOffsets does for -3.
 func (l *Log) MaxTimestamp() (place RecordPlace, found bool, err error) {
+	err = errReplaced
+	for tries := 0; tries < maxReplaced && errors.Is(err, errReplaced); tries++ {
+		place, found, err = l.maxTimestamp()
+	}
+	return place, found, err
+}
+
+func (l *Log) maxTimestamp() (place RecordPlace, found bool, err error) {
 	l.mu.Lock()
 	segs, start, stable := l.segs, l.start, l.stable
 	l.mu.Unlock()

@@ -80,6 +80,7 @@ func (l *Log) MoveTo(to *Store) (*Move, error) {
 	if taken || moving {
 		return nil, fmt.Errorf("moving %s-%d to %s: %w", l.topic, l.partition, to.dir, vfs.ErrExist)
 	}
+	l.pauseCleaning()
 	m := &Move{src: l, dst: d, limit: int(min(max(cfg.SegmentBytes/4, 4<<10), moveBytes))}
 	err = d.makeFutureDir()
 	to.mu.Lock()
@@ -90,6 +91,7 @@ func (l *Log) MoveTo(to *Store) (*Move, error) {
 	}
 	to.mu.Unlock()
 	if err != nil {
+		l.resumeCleaning()
 		return nil, fmt.Errorf("moving %s-%d to %s: %w", l.topic, l.partition, to.dir, err)
 	}
 	return m, nil
@@ -392,6 +394,7 @@ func (m *Move) handOver() {
 	defer dst.mu.Unlock()
 	dst.producers, src.producers = src.producers, idempotence.Table{}
 	dst.onStable, dst.hw, dst.loadedHW = src.onStable, src.hw, src.loadedHW
+	dst.clean.to, dst.clean.err = src.clean.to, src.clean.err
 	if dst.err == errMoving {
 		dst.err = nil
 	}
@@ -456,6 +459,7 @@ func (m *Move) Abort() {
 	if m.finished {
 		return
 	}
+	m.src.resumeCleaning()
 	d := m.dst.store
 	d.mu.Lock()
 	delete(d.future, logKey{m.dst.topic, m.dst.partition})

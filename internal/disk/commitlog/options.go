@@ -2,6 +2,7 @@ package commitlog
 
 import (
 	"log/slog"
+	"math"
 
 	"github.com/moldau/moldau/internal/clock"
 	"github.com/moldau/moldau/internal/disk/vfs"
@@ -28,6 +29,8 @@ type StoreOptions struct {
 	RetentionCheckMs int64
 	// OffsetCheckpointMs is log.flush.offset.checkpoint.interval.ms, 0 for its default of 60 s.
 	OffsetCheckpointMs int64
+	// Cleaner compacts the logs whose cleanup.policy asks for it; nil: nothing is compacted.
+	Cleaner *Cleaner
 	// Config gives the configuration of a log that Open finds; nil for defaults.
 	Config func(topic string, partition int32) LogConfig
 }
@@ -88,6 +91,15 @@ type LogConfig struct {
 	Written bool
 	// ProducerExpiryMs is producer.id.expiration.ms.
 	ProducerExpiryMs int64
+	// SegmentJitterMs is segment.jitter.ms: up to so much earlier a segment is closed by time; 0 for none.
+	SegmentJitterMs int64
+	// MinCleanableRatio is min.cleanable.dirty.ratio.
+	MinCleanableRatio float64
+	// MinCompactionLagMs is min.compaction.lag.ms; 0 means 0. MaxCompactionLagMs is max.compaction.lag.ms.
+	MinCompactionLagMs int64
+	MaxCompactionLagMs int64
+	// DeleteRetentionMs is delete.retention.ms.
+	DeleteRetentionMs int64
 }
 
 func (c LogConfig) withDefaults() LogConfig {
@@ -99,8 +111,21 @@ func (c LogConfig) withDefaults() LogConfig {
 	c.RetentionMs = orDefault(c.RetentionMs, 7*24*3600*1000)
 	c.FileDeleteDelayMs = orDefault(c.FileDeleteDelayMs, 60_000)
 	c.ProducerExpiryMs = orDefault(c.ProducerExpiryMs, 24*3600*1000)
+	c.MaxCompactionLagMs = orDefault(c.MaxCompactionLagMs, math.MaxInt64)
+	c.DeleteRetentionMs = orDefault(c.DeleteRetentionMs, 24*3600*1000)
+	if c.MinCleanableRatio == 0 {
+		c.MinCleanableRatio = 0.5
+	}
 	if !c.Compact {
 		c.Delete = true
 	}
 	return c
+}
+
+// maxSegmentMs is when a segment is closed by time: what is to be compacted soon must not stay in the active one.
+func (c *LogConfig) maxSegmentMs() int64 {
+	if c.Compact && c.MaxCompactionLagMs > 0 {
+		return min(c.MaxCompactionLagMs, c.SegmentMs)
+	}
+	return c.SegmentMs
 }

@@ -63,6 +63,9 @@ func (v *View) Bytes(dst []byte) ([]byte, error) {
 // batch may be cut at the end, as Kafka does. The offset is in [Start, min(limit, Stable)], else ErrOffsetOutOfRange.
 func (l *Log) Read(offset, limit int64, maxBytes int, minOne bool) (View, error) {
 	v, err := l.read(offset, limit, maxBytes, minOne)
+	for tries := 0; tries < maxReplaced && errors.Is(err, errReplaced); tries++ {
+		v, err = l.read(offset, limit, maxBytes, minOne)
+	}
 	if err != nil {
 		if to := l.successor(); to != nil {
 			return to.Read(offset, limit, maxBytes, minOne)
@@ -70,6 +73,9 @@ func (l *Log) Read(offset, limit int64, maxBytes int, minOne bool) (View, error)
 	}
 	return v, err
 }
+
+// maxReplaced is how often a reader looks again when the segments that it saw were replaced meanwhile.
+const maxReplaced = 100
 
 // read is Read, of this log even if another has taken its place.
 func (l *Log) read(offset, limit int64, maxBytes int, minOne bool) (View, error) {

@@ -351,6 +351,8 @@ func (l *Log) truncate(offset int64) error {
 	}
 	l.mu.Lock()
 	l.recoveryPoint = min(l.recoveryPoint, offset)
+	l.clean.gen++
+	l.clean.to = min(l.clean.to, offset) // -1 stays
 	full := offset <= l.segs[0].base
 	l.mu.Unlock()
 	if err := s.writeOffsets(); err != nil {

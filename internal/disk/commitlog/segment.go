@@ -53,6 +53,10 @@ type segment struct {
 	named bool
 	// aborts is whether there is a transaction index: maybeAborts, noAborts or someAborts.
 	aborts int8
+	// swapping says that the segment is taking its predecessors' place: until its files have their names, its transaction index is
+	// txns.
+	swapping bool
+	txns     []AbortedTxn
 }
 
 func newSegment(dir string, base, nowMs int64) *segment {
@@ -87,6 +91,7 @@ func parseName(name string) (offset int64, suffix string, ok bool) {
 // segmentPlan is what rolling goes by.
 type segmentPlan struct {
 	base, size, firstTs, createdMs int64
+	jitterMs                       int64 // how much earlier it is closed by time
 }
 
 // batchPlace is what a segment has to know of what goes to its end.
@@ -108,7 +113,7 @@ func (s *segmentPlan) full(b batchPlace, c *LogConfig, nowMs int64) bool {
 	if s.firstTs != noTime {
 		waited = b.maxTs - s.firstTs
 	}
-	return waited > c.SegmentMs
+	return waited > c.maxSegmentMs()-s.jitterMs
 }
 
 // extend accounts for a batch that is placed at the end.

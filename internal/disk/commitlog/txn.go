@@ -52,17 +52,39 @@ const maxTxnIndexBytes = 256 << 20
 // AbortedTxns lists the aborted transactions that a reader of committed data in [from, to) has to
 // know, as Kafka's UnifiedLog.collectAbortedTransactions does.
 func (l *Log) AbortedTxns(from, to int64) ([]AbortedTxn, error) {
+	for range maxReplaced {
+		list, swaps, err := l.abortedTxns(from, to)
+		l.mu.Lock()
+		same := swaps == l.clean.swaps
+		l.mu.Unlock()
+		if same {
+			return list, err
+		}
+	}
+	return nil, fmt.Errorf("reading the aborted transactions of %s-%d: %w", l.topic, l.partition, errReplaced)
+}
+
+// txnSource is where a segment's aborted transactions are.
+type txnSource struct {
+	path string
+	list []AbortedTxn // if the file is still to get its name
+}
+
+// abortedTxns is AbortedTxns; it is to be done again if segments were replaced since, whose number it gives.
+func (l *Log) abortedTxns(from, to int64) (list []AbortedTxn, swaps uint64, err error) {
 	l.mu.Lock()
-	var paths []string
-	first := l.segmentOf(from)
-	for _, s := range l.segs[first:] {
-		if s.aborts != noAborts {
-			paths = append(paths, s.txnPath())
+	var sources []txnSource
+	for _, s := range l.segs[l.segmentOf(from):] {
+		switch {
+		case s.swapping:
+			sources = append(sources, txnSource{list: s.txns})
+		case s.aborts != noAborts:
+			sources = append(sources, txnSource{path: s.txnPath()})
 		}
 	}
 	recent := append([]AbortedTxn(nil), l.aborted...)
+	swaps = l.clean.swaps
 	l.mu.Unlock()
-	var list []AbortedTxn
 	done := false
 	add := func(txns []AbortedTxn) {
 		for _, t := range txns {
@@ -75,13 +97,15 @@ func (l *Log) AbortedTxns(from, to int64) ([]AbortedTxn, error) {
 			done = t.LastStableOffset >= to
 		}
 	}
-	for _, path := range paths {
+	for _, source := range sources {
 		if done {
-			return list, nil
+			return list, swaps, nil
 		}
-		txns, err := readTxns(l.store.fs, path)
-		if err != nil {
-			return nil, err
+		txns := source.list
+		if source.path != "" {
+			if txns, err = readTxns(l.store.fs, source.path); err != nil {
+				return nil, swaps, err
+			}
 		}
 		add(txns)
 	}
@@ -92,7 +116,7 @@ func (l *Log) AbortedTxns(from, to int64) ([]AbortedTxn, error) {
 		}
 	}
 	add(recent)
-	return list, nil
+	return list, swaps, nil
 }
 
 // readTxns reads a .txnindex file; a missing one has no entries.

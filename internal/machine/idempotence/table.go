@@ -56,6 +56,14 @@ func (p *producer) lastSequence() int32 {
 	return p.batches[p.count-1].lastSequence
 }
 
+// lastOffset is the offset of the newest record, noOffset if no batch is remembered.
+func (p *producer) lastOffset() int64 {
+	if p.count == 0 {
+		return noOffset
+	}
+	return p.batches[p.count-1].lastOffset
+}
+
 // setEpoch forgets the batches of another epoch.
 func (p *producer) setEpoch(epoch int16) {
 	if p.epoch != epoch {
@@ -308,4 +316,13 @@ func (t *Table) Producers() []Producer {
 	}
 	slices.SortFunc(out, func(a, b Producer) int { return cmp.Compare(a.ID, b.ID) })
 	return out
+}
+
+// EachLast tells of every producer its epoch and the offset of its newest record, -1 when only markers are known: what
+// compaction must not lose.
+func (t *Table) EachLast(tell func(id int64, epoch int16, lastOffset int64)) {
+	for i := range t.producers {
+		p := &t.producers[i]
+		tell(p.id, p.epoch, p.lastOffset())
+	}
 }
