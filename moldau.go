@@ -50,6 +50,9 @@ type Options struct {
 	Settings map[string]string
 	// Logger takes what the node has to say. Default: slog.Default().
 	Logger *slog.Logger
+	// LogLevel is what decides in Logger's handler what is logged; where it is given, clients may change it (the settings of
+	// the resource BROKER_LOGGER, KIP-412) to more than Logger says otherwise.
+	LogLevel *slog.LevelVar
 }
 
 // Node is a running node.
@@ -75,7 +78,7 @@ func Start(o Options) (*Node, error) {
 		o.Logger.Warn(line)
 	}
 	world := &clock.Real{}
-	n, err := node.Start(node.Options{Config: cfg, FS: vfs.NewOS(), World: world, Logger: o.Logger})
+	n, err := node.Start(node.Options{Config: cfg, FS: vfs.NewOS(), World: world, Logger: o.Logger, LogLevel: o.LogLevel})
 	if err != nil {
 		return nil, err
 	}

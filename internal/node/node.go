@@ -45,6 +45,8 @@ type Options struct {
 	FS     vfs.FS
 	World  clock.World
 	Logger *slog.Logger
+	// LogLevel is what decides in Logger's handler what is logged, so that it can be changed while the node runs; may be nil.
+	LogLevel *slog.LevelVar
 	// NoListeners runs the node without sockets: requests come by Handler.
 	NoListeners bool
 }
@@ -95,6 +97,9 @@ func Start(o Options) (*Node, error) {
 func Begin(o Options, ready func(error)) (*Node, error) {
 	n := &Node{o: o, static: o.Config, opened: make(chan struct{}), failed: make(chan error, 1)}
 	n.config.Store(o.Config)
+	if o.LogLevel == nil {
+		n.o.Logger, n.o.LogLevel = level(o.Logger)
+	}
 	var err error
 	if err = o.Config.CheckNode(); err != nil {
 		return nil, err
@@ -133,7 +138,7 @@ func (n *Node) build() error {
 	n.broker = broker.New(broker.Options{
 		NodeID: n.static.NodeID(), ClusterID: n.identity.ClusterID, World: n.o.World, Logger: n.o.Logger,
 		Config: n.Config, Quorum: n.quorum, MetadataTopic: quorum.Topic, Table: n.table, Stores: n.stores, Groups: n.groups, Shares: n.shares,
-		Controllers: n.listeners.AdvertisedController, Telemetry: n.telemetry,
+		Controllers: n.listeners.AdvertisedController, Telemetry: n.telemetry, LogLevel: n.o.LogLevel,
 	})
 	n.quorum.Subscribe(n.follow)
 	return nil

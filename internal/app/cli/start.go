@@ -51,7 +51,9 @@ file, from KAFKA_… variables of the environment, and from --set.`,
 			if err := l.UnmarshalText([]byte(level)); err != nil {
 				return usagef("--log-level %q: it is one of debug, info, warn, error", level)
 			}
-			o.Logger = slog.New(slog.NewTextHandler(e.err, &slog.HandlerOptions{Level: l}))
+			o.LogLevel = new(slog.LevelVar)
+			o.LogLevel.Set(l)
+			o.Logger = slog.New(slog.NewTextHandler(e.err, &slog.HandlerOptions{Level: o.LogLevel}))
 			return runNode(e, o)
 		},
 	}

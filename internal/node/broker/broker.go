@@ -65,6 +65,8 @@ type Options struct {
 	Stores      []*commitlog.Store
 	Groups      *coordinator.Groups
 	Shares      *coordinator.Shares
+	// LogLevel is that of Logger.
+	LogLevel *slog.LevelVar
 	// Telemetry takes what clients push.
 	Telemetry *telemetry.Table
 }
@@ -85,6 +87,7 @@ type Broker struct {
 	groups      *coordinator.Groups
 	shares      *coordinator.Shares
 	telemetry   *telemetry.Table
+	logLevel    *slog.LevelVar
 
 	// handlers has every API that is served; it never changes.
 	handlers    map[int16]handler
@@ -104,8 +107,8 @@ func New(o Options) *Broker {
 		quorum: o.Quorum, metaTopic: o.MetadataTopic, table: o.Table, handlers: table(), stores: o.Stores, groups: o.Groups,
 	}
 	b.controllers, b.shares = o.Controllers, o.Shares
-	b.telemetry = o.Telemetry
 	b.figures = newFigures()
+	b.telemetry, b.logLevel = o.Telemetry, o.LogLevel
 	b.sessions = newSessionCache(o.World, int(o.Config().GetLong("max.incremental.fetch.session.cache.slots")))
 	return b
 }

@@ -15,8 +15,17 @@ import (
 func serveDescribeConfigs(b *Broker, _ *edge.Request, m *wire.DescribeConfigsRequest) *wire.DescribeConfigsResponse {
 	out := &wire.DescribeConfigsResponse{}
 	out.SetDefaults()
+	if i := slices.IndexFunc(m.Resources, func(r wire.DescribeConfigsRequestDescribeConfigsResource) bool {
+		return !slices.Contains(listable, r.ResourceType)
+	}); i >= 0 {
+		refuseDescription(m, out)
+		return out
+	}
 	for i := range m.Resources {
 		asked := &m.Resources[i]
+		if len(asked.ConfigurationKeys) == 0 {
+			asked.ConfigurationKeys = nil // all
+		}
 		r := wire.DescribeConfigsResponseDescribeConfigsResult{ResourceType: asked.ResourceType, ResourceName: asked.ResourceName}
 		entries, code, message := b.describeConfigs(asked)
 		r.ErrorCode, r.ErrorMessage = code, &message
@@ -26,6 +35,16 @@ func serveDescribeConfigs(b *Broker, _ *edge.Request, m *wire.DescribeConfigsReq
 		out.Results = append(out.Results, r)
 	}
 	return out
+}
+
+// refuseDescription answers as Kafka does when a resource is of no known type: nothing is told of the others either.
+func refuseDescription(m *wire.DescribeConfigsRequest, out *wire.DescribeConfigsResponse) {
+	for i := range m.Resources {
+		message := wire.InvalidRequest.Message()
+		out.Results = append(out.Results, wire.DescribeConfigsResponseDescribeConfigsResult{
+			ErrorCode: wire.InvalidRequest, ErrorMessage: &message, ResourceType: m.Resources[i].ResourceType, ResourceName: m.Resources[i].ResourceName,
+		})
+	}
 }
 
 // describeConfigs finds the entries of one resource.
@@ -52,7 +71,7 @@ func (b *Broker) describeConfigs(asked *wire.DescribeConfigsRequestDescribeConfi
 		}
 		return config.DescribeBroker(b.config(), keys), wire.None, ""
 	case metadata.BrokerLoggerResource:
-		return nil, wire.None, "" // one logger, whose level is a flag: nothing to describe
+		return b.describeLoggers(asked)
 	case metadata.ClientMetricsResource:
 		if name == "" {
 			return nil, wire.InvalidRequest, "Client metrics subscription name must not be empty"
@@ -79,7 +98,7 @@ func describedConfig(e *config.Entry, m *wire.DescribeConfigsRequest) wire.Descr
 		}
 	}
 	if m.IncludeDocumentation {
-		c.Documentation = text(e.Doc)
+		c.Documentation = &e.Doc
 	}
 	return c
 }

@@ -38,7 +38,7 @@ func table() map[int16]handler {
 		wire.KeyInitProducerId:               on(serveInitProducerID),
 		wire.KeyOffsetForLeaderEpoch:         now(serveOffsetForLeaderEpoch),
 		wire.KeyAlterConfigs:                 forward[wire.AlterConfigsRequest, *wire.AlterConfigsRequest, *wire.AlterConfigsResponse](),
-		wire.KeyIncrementalAlterConfigs:      forward[wire.IncrementalAlterConfigsRequest, *wire.IncrementalAlterConfigsRequest, *wire.IncrementalAlterConfigsResponse](),
+		wire.KeyIncrementalAlterConfigs:      on(serveIncrementalAlterConfigs),
 		wire.KeyElectLeaders:                 forward[wire.ElectLeadersRequest, *wire.ElectLeadersRequest, *wire.ElectLeadersResponse](),
 		wire.KeyAlterPartitionReassignments:  forward[wire.AlterPartitionReassignmentsRequest, *wire.AlterPartitionReassignmentsRequest, *wire.AlterPartitionReassignmentsResponse](),
 		wire.KeyListPartitionReassignments:   forward[wire.ListPartitionReassignmentsRequest, *wire.ListPartitionReassignmentsRequest, *wire.ListPartitionReassignmentsResponse](),
