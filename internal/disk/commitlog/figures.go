@@ -21,8 +21,4 @@ type Figures struct {
 func (s *Store) Figures() *Figures { return &s.figures }
 
 // JournalBytes is what the journal holds that is not yet in segments.
-func (s *Store) JournalBytes() int64 {
-	s.roundMu.Lock()
-	defer s.roundMu.Unlock()
-	return s.journal.LiveBytes()
-}
+func (s *Store) JournalBytes() int64 { return s.journal.LiveBytes() }
