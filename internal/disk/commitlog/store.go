@@ -71,7 +71,11 @@ type Store struct {
 
 	ckptMu sync.Mutex // one checkpoint at a time
 
-	offsetsMu sync.Mutex // one writer of the checkpoint files at a time
+	offsetsMu  sync.Mutex // one writer of the checkpoint files at a time; guards hasCleaned
+	hasCleaned bool       // there is, or should be, a cleaner-offset-checkpoint
+
+	// cleanMu is held for reading while a cleaning does a step; closing takes it to see them all at rest.
+	cleanMu sync.RWMutex
 
 	timerMu   sync.Mutex // guards timers
 	timers    []clock.Timer
@@ -131,6 +135,9 @@ func Open(o StoreOptions) (*Store, error) {
 		return nil, errors.Join(err, lock.Close())
 	}
 	s.startTimers()
+	if o.Cleaner != nil {
+		o.Cleaner.add(s)
+	}
 	return s, nil
 }
 
@@ -213,7 +220,8 @@ func (s *Store) Create(topic string, partition int32, topicID [16]byte, c LogCon
 func (s *Store) newLog(topic string, partition int32, topicID [16]byte, c LogConfig) *Log {
 	return &Log{
 		store: s, topic: topic, partition: partition, topicID: topicID, hw: -1, cfg: c.withDefaults(),
-		dir: filepath.Join(s.dir, dirName(topic, partition)),
+		clean: cleanState{to: -1},
+		dir:   filepath.Join(s.dir, dirName(topic, partition)),
 	}
 }
 
