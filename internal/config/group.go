@@ -133,6 +133,19 @@ func (g *GroupConfig) GetLong(key string) int64 {
 // GetInt is the number of a group key.
 func (g *GroupConfig) GetInt(key string) int { return int(g.GetLong(key)) }
 
+// ShareReset is where a share group begins that has no state for a partition:
+// "latest", "earliest", or "by_duration" with how many ms ago (share.auto.offset.reset).
+func (g *GroupConfig) ShareReset() (strategy string, ms int64) {
+	text := g.GetString("share.auto.offset.reset")
+	strategy, duration, ok := strings.Cut(text, ":")
+	if !ok {
+		return text, 0
+	}
+	ms, err := parseISODuration(duration)
+	invariant.Check(err == nil, "config: share.auto.offset.reset=%q passed as a duration", text)
+	return strategy, ms
+}
+
 // GetBool is the truth of a group key.
 func (g *GroupConfig) GetBool(key string) bool { return strings.EqualFold(g.GetString(key), "true") }
 

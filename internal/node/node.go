@@ -33,6 +33,7 @@ import (
 	"github.com/moldau/moldau/internal/node/coordinator"
 	"github.com/moldau/moldau/internal/node/partition"
 	"github.com/moldau/moldau/internal/node/quorum"
+	"github.com/moldau/moldau/internal/node/share"
 	"github.com/moldau/moldau/internal/node/telemetry"
 )
 
@@ -64,6 +65,7 @@ type Node struct {
 	table     *partition.Table
 	groups    *coordinator.Groups
 	shares    *coordinator.Shares
+	delivery  *share.Delivery
 	telemetry *telemetry.Table
 	broker    *broker.Broker
 	server    *edge.Server
@@ -135,10 +137,11 @@ func (n *Node) build() error {
 	n.groups = coordinator.NewGroups(n.o.World, n.o.Logger, groupConfig(n.static))
 	n.telemetry = telemetry.New(n.o.World)
 	n.shares = coordinator.NewShares(n.o.World, n.o.Logger, shareConfig(n.static))
+	n.delivery = share.New(n.deliveryOptions())
 	n.broker = broker.New(broker.Options{
 		NodeID: n.static.NodeID(), ClusterID: n.identity.ClusterID, World: n.o.World, Logger: n.o.Logger,
 		Config: n.Config, Quorum: n.quorum, MetadataTopic: quorum.Topic, Table: n.table, Stores: n.stores, Groups: n.groups, Shares: n.shares,
-		Controllers: n.listeners.AdvertisedController, Telemetry: n.telemetry, LogLevel: n.o.LogLevel,
+		Controllers: n.listeners.AdvertisedController, Telemetry: n.telemetry, LogLevel: n.o.LogLevel, Delivery: n.delivery,
 	})
 	n.quorum.Subscribe(n.follow)
 	return nil
@@ -302,10 +305,12 @@ func (n *Node) follow(img *metadata.Image, d *metadata.Delta) {
 			if c.After == nil {
 				n.groups.DeleteTopic(c.Before.Name, c.Before.ID)
 				n.shares.DeleteTopic(c.Before.ID)
+				n.delivery.DeleteTopic(c.Before.ID)
 			}
 		}
 	}
 	n.shares.SetImage(img)
+	n.delivery.SetImage(img, d == nil || len(d.Configs()) > 0)
 	n.groups.SetImage(img)
 	n.coordinate(img, d)
 	n.coordinateShares(img, d)

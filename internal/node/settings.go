@@ -1,14 +1,17 @@
 package node
 
 import (
+	"math"
 	"net"
 	"path/filepath"
 	"strconv"
 
 	"github.com/moldau/moldau/internal/config"
 	"github.com/moldau/moldau/internal/format/compress"
+	"github.com/moldau/moldau/internal/machine/metadata"
 	"github.com/moldau/moldau/internal/node/coordinator"
 	"github.com/moldau/moldau/internal/node/quorum"
+	"github.com/moldau/moldau/internal/node/share"
 )
 
 // bind listens on each address, and puts the port that was taken for 0 into
@@ -112,4 +115,32 @@ func socketBuffer(cfg *config.BrokerConfig, key string) int {
 		return 0
 	}
 	return cfg.GetInt(key)
+}
+
+// deliveryOptions are the parts and settings of deliveries to share groups.
+func (n *Node) deliveryOptions() share.Options {
+	return share.Options{
+		NodeID: n.static.NodeID(), World: n.o.World, Logger: n.o.Logger, Table: n.table, Persister: n.shares,
+		Settings: n.deliverySettings, MaxSessions: n.static.GetInt("group.share.max.share.sessions"),
+	}
+}
+
+// deliverySettings is what of a group's settings concerns deliveries.
+func (n *Node) deliverySettings(img *metadata.Image, group string) share.Settings {
+	g, err := config.ResolveGroup(n.Config(), img.Config(metadata.Resource{Type: metadata.GroupResource, Name: group}))
+	if err != nil {
+		n.o.Logger.Warn("some settings of a group are not used", "group", group, "error", err)
+	}
+	s := share.Settings{Committed: g.GetString("share.isolation.level") == "read_committed"}
+	s.MaxInFlight = g.GetInt("share.partition.max.record.locks")
+	s.MaxDeliveries = int16(min(g.GetInt("share.delivery.count.limit"), math.MaxInt16))
+	s.LockMs = g.GetLong("share.record.lock.duration.ms")
+	s.Renew = g.GetBool("share.renew.acknowledge.enable")
+	switch strategy, ms := g.ShareReset(); strategy {
+	case "earliest":
+		s.Reset = share.ResetEarliest
+	case "by_duration":
+		s.Reset, s.ResetMs = share.ResetByDuration, ms
+	}
+	return s
 }

@@ -77,6 +77,7 @@ type Conn struct {
 	granted          bool // the budget gave what reader.want asked for
 	dead             bool // the queue is given up; late answers are dropped
 	cause            error
+	closers          []func() // to be told when the connection is lost
 	// wanted is what is asked of the budget, or was granted by it; whole is
 	// what the frame will need. Guarded by the budget's lock until the grant.
 	wanted, whole int
@@ -139,6 +140,20 @@ func (c *Conn) SetFrameLimit(n int32) {
 		n = min(n, c.server.frameLimit)
 	}
 	c.frameLimit.Store(n)
+}
+
+// OnClose has f called once when the connection is lost, or now if it is lost
+// already. Whoever keeps something for a connection calls it once for each.
+func (c *Conn) OnClose(f func()) {
+	c.mu.Lock()
+	lost := c.dead
+	if !lost {
+		c.closers = append(c.closers, f)
+	}
+	c.mu.Unlock()
+	if lost {
+		f()
+	}
 }
 
 // Closed reports that the connection is lost.
@@ -465,6 +480,8 @@ func (c *Conn) finish() {
 	}
 	c.asleep, c.dead = false, true
 	idle, cancels := c.disband()
+	cancels = append(cancels, c.closers...)
+	c.closers = nil
 	cause := c.cause
 	c.mu.Unlock()
 	for idle != nil {

@@ -174,6 +174,8 @@ func (d *DirectConn) Close(cause error) {
 		lost = append(lost, q.direct)
 	}
 	idle, cancels := c.disband()
+	cancels = append(cancels, c.closers...)
+	c.closers = nil
 	c.mu.Unlock()
 	for idle != nil {
 		next := idle.next

@@ -28,6 +28,7 @@ import (
 	"github.com/moldau/moldau/internal/network/edge"
 	"github.com/moldau/moldau/internal/node/coordinator"
 	"github.com/moldau/moldau/internal/node/partition"
+	"github.com/moldau/moldau/internal/node/share"
 	"github.com/moldau/moldau/internal/node/telemetry"
 )
 
@@ -65,6 +66,8 @@ type Options struct {
 	Stores      []*commitlog.Store
 	Groups      *coordinator.Groups
 	Shares      *coordinator.Shares
+	// Delivery serves the members of share groups.
+	Delivery *share.Delivery
 	// LogLevel is that of Logger.
 	LogLevel *slog.LevelVar
 	// Telemetry takes what clients push.
@@ -86,6 +89,7 @@ type Broker struct {
 	stores      []*commitlog.Store
 	groups      *coordinator.Groups
 	shares      *coordinator.Shares
+	delivery    *share.Delivery
 	telemetry   *telemetry.Table
 	logLevel    *slog.LevelVar
 
@@ -96,6 +100,7 @@ type Broker struct {
 	produces    producePool
 	figures     *figures
 	fetches     sync.Pool
+	shareReads  sync.Pool
 }
 
 var _ edge.Handler = (*Broker)(nil)
@@ -106,7 +111,7 @@ func New(o Options) *Broker {
 		nodeID: o.NodeID, clusterID: o.ClusterID, world: o.World, logger: o.Logger, config: o.Config,
 		quorum: o.Quorum, metaTopic: o.MetadataTopic, table: o.Table, handlers: table(), stores: o.Stores, groups: o.Groups,
 	}
-	b.controllers, b.shares = o.Controllers, o.Shares
+	b.controllers, b.shares, b.delivery = o.Controllers, o.Shares, o.Delivery
 	b.figures = newFigures()
 	b.telemetry, b.logLevel = o.Telemetry, o.LogLevel
 	b.sessions = newSessionCache(o.World, int(o.Config().GetLong("max.incremental.fetch.session.cache.slots")))

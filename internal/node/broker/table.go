@@ -25,6 +25,8 @@ func table() map[int16]handler {
 		wire.KeyDescribeConfigs:              now(serveDescribeConfigs),
 		wire.KeyListConfigResources:          now(serveListConfigResources),
 		wire.KeyFindCoordinator:              on(serveFindCoordinator),
+		wire.KeyShareFetch:                   (*Broker).serveShareFetch,
+		wire.KeyShareAcknowledge:             on(serveShareAcknowledge),
 		wire.KeyInitializeShareGroupState:    shared[wire.InitializeShareGroupStateRequest]((*coordinator.Shares).InitializeShareGroupState),
 		wire.KeyReadShareGroupState:          shared[wire.ReadShareGroupStateRequest]((*coordinator.Shares).ReadShareGroupState),
 		wire.KeyWriteShareGroupState:         shared[wire.WriteShareGroupStateRequest]((*coordinator.Shares).WriteShareGroupState),
