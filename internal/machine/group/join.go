@@ -47,8 +47,12 @@ func (m *Machine) JoinGroup(now Time, j *Join, fx *Effects) {
 		fx.join(j.Ticket, joinError(req.MemberID, wire.InvalidSessionTimeout))
 		return
 	}
-	if m.of(req.GroupID) != nil {
-		fx.join(j.Ticket, joinError("", wire.InconsistentGroupProtocol))
+	if k := m.of(req.GroupID); k != nil && !m.makeRoom(k, req.GroupID, fx) {
+		if k == Kind(m.Consumers) {
+			m.Consumers.joinClassic(now, j, fx)
+		} else {
+			fx.join(j.Ticket, joinError("", wire.InconsistentGroupProtocol))
+		}
 		return
 	}
 	g := m.groups[req.GroupID]

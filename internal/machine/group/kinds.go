@@ -62,6 +62,9 @@ type Registry interface {
 	Offsets(id string) bool
 }
 
+// streamsType is the type of streams groups.
+const streamsType = "streams"
+
 // kinds are the kinds of a machine.
 type kinds struct {
 	list  []Kind
@@ -144,6 +147,16 @@ func (m *Machine) Vacate(id string, records []Record) ([]Record, bool) {
 	records = append(records, new(encoder).groupTombstone(g.id))
 	m.yield(g)
 	return records, true
+}
+
+// makeRoom has an empty group of another kind give its id up to a classic group. Those of shares do not.
+func (m *Machine) makeRoom(k Kind, id string, fx *Effects) bool {
+	if !k.Deletable(id) || k.Type() != consumerType && k.Type() != streamsType {
+		return false
+	}
+	records, code := k.Delete(id, nil)
+	fx.Record(records...)
+	return code == wire.None
 }
 
 // yield takes the classic half of a group away. Writes of it that are on their way come to nothing: the tombstone

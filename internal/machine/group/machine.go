@@ -20,6 +20,8 @@ type Config struct {
 	OffsetsRetentionMs int64
 	// RetentionCheckIntervalMs is offsets.retention.check.interval.ms.
 	RetentionCheckIntervalMs int64
+	// Consumer is what concerns consumer groups.
+	Consumer ConsumerConfig
 }
 
 // DefaultConfig is Kafka's.
@@ -32,6 +34,7 @@ func DefaultConfig() Config {
 		OffsetMetadataMaxBytes:   4_096,
 		OffsetsRetentionMs:       7 * 24 * 60 * 60_000,
 		RetentionCheckIntervalMs: 600_000,
+		Consumer:                 defaultConsumerConfig(),
 	}
 }
 
@@ -86,6 +89,8 @@ type Effects struct {
 	Joins  []JoinReply
 	Syncs  []SyncReply
 	Events []Event
+	// Late are answers to JoinGroup requests that go out once the writes of the same call are settled.
+	Late []JoinReply
 }
 
 // Reset empties the effects and keeps their memory.
@@ -94,6 +99,8 @@ func (fx *Effects) Reset() {
 	clear(fx.Joins)
 	clear(fx.Syncs)
 	clear(fx.Events)
+	clear(fx.Late)
+	fx.Late = fx.Late[:0]
 	fx.Writes, fx.Joins, fx.Syncs, fx.Events = fx.Writes[:0], fx.Joins[:0], fx.Syncs[:0], fx.Events[:0]
 }
 
@@ -116,6 +123,8 @@ func (fx *Effects) event(g *group, what, reason string) {
 // Machine is the state of the groups of one partition of __consumer_offsets.
 type Machine struct {
 	kinds
+	// Consumers are the consumer groups.
+	Consumers *Consumers
 	config    Config
 	groups    map[string]*group
 	producers map[int64]map[*group]bool // whose open transactions have offsets in which groups
@@ -136,6 +145,8 @@ type decision struct {
 func New(config Config) *Machine {
 	m := &Machine{config: config, groups: map[string]*group{}, producers: map[int64]map[*group]bool{}}
 	m.retention.kind = timerRetention
+	m.Consumers = newConsumers(m, &m.config.Consumer)
+	m.Attach(m.Consumers)
 	return m
 }
 

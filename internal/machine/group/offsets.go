@@ -73,7 +73,11 @@ func (m *Machine) CommitOffsets(now Time, version int16, req *wire.OffsetCommitR
 	g := m.groups[req.GroupID]
 	k := m.of(req.GroupID)
 	if k != nil {
-		if code := k.CheckOffsets(req.GroupID, req.MemberID, req.GroupInstanceID, req.GenerationIDOrMemberEpoch, true); code != wire.None {
+		code := k.CheckOffsets(req.GroupID, req.MemberID, req.GroupInstanceID, req.GenerationIDOrMemberEpoch, true)
+		if k == Kind(m.Consumers) {
+			code = m.Consumers.checkCommit(req, version)
+		}
+		if code != wire.None {
 			return CommitError(req, code)
 		}
 	}

@@ -158,6 +158,9 @@ func (d *decision) heard(mb *member) { d.m.timers.set(&mb.timer, d.now.Mono+int6
 
 // Heartbeat keeps a member's session alive and tells it when it has to rejoin.
 func (m *Machine) Heartbeat(now Time, req *wire.HeartbeatRequest) wire.Code {
+	if m.Consumers.Has(req.GroupID) {
+		return m.Consumers.heartbeatClassic(now, req)
+	}
 	g := m.groups[req.GroupID]
 	if g == nil {
 		return wire.UnknownMemberID
@@ -181,6 +184,10 @@ func (m *Machine) Heartbeat(now Time, req *wire.HeartbeatRequest) wire.Code {
 // SyncGroup gives a member its assignment, or takes all assignments from the leader. The answer comes through
 // Effects.Syncs, now or when the assignment is written.
 func (m *Machine) SyncGroup(now Time, req *wire.SyncGroupRequest, t Ticket, fx *Effects) {
+	if m.Consumers.Has(req.GroupID) {
+		fx.sync(t, m.Consumers.syncClassic(now, req))
+		return
+	}
 	d := &decision{m, now, fx}
 	g := m.groups[req.GroupID]
 	if g == nil || g.state == stateEmpty {
@@ -317,6 +324,9 @@ func (d *decision) settleEmptyGroup(g *group, code wire.Code) {
 // answer is to be sent when the writes in fx, if any, are settled. The caller has turned versions below 3, which
 // name one member, into a list.
 func (m *Machine) LeaveGroup(now Time, req *wire.LeaveGroupRequest, fx *Effects) *wire.LeaveGroupResponse {
+	if m.Consumers.Has(req.GroupID) {
+		return m.Consumers.leaveClassic(now, req, fx)
+	}
 	d := &decision{m, now, fx}
 	resp := &wire.LeaveGroupResponse{Members: make([]wire.LeaveGroupResponseMemberResponse, len(req.Members))}
 	g := m.groups[req.GroupID]

@@ -10,6 +10,7 @@ const (
 	timerJoin                       // the members that have not rejoined are out
 	timerSync                       // the members that have not synced are out
 	timerRetention                  // look for expired offsets
+	timerRebalance                  // a member of a consumer group has not given up its partitions
 )
 
 // timer is a thing to do at a time. Setting it later than it was, which every heartbeat does, is one store:
@@ -21,6 +22,7 @@ type timer struct {
 	group    *group
 	member   *member
 	memberID string // timerPending
+	consumer *consumerMember
 }
 
 func (t *timer) stop() { t.at = 0 }
