@@ -28,7 +28,9 @@ import (
 	"github.com/moldau/moldau/internal/disk/commitlog"
 	"github.com/moldau/moldau/internal/disk/vfs"
 	"github.com/moldau/moldau/internal/machine/metadata"
+	"github.com/moldau/moldau/internal/metric"
 	"github.com/moldau/moldau/internal/network/edge"
+	"github.com/moldau/moldau/internal/network/httpd"
 	"github.com/moldau/moldau/internal/node/broker"
 	"github.com/moldau/moldau/internal/node/coordinator"
 	"github.com/moldau/moldau/internal/node/partition"
@@ -69,12 +71,16 @@ type Node struct {
 	telemetry *telemetry.Table
 	broker    *broker.Broker
 	server    *edge.Server
+	http      *httpd.Server    // nil when there is none
+	metrics   *metric.Registry // nil when nobody can ask
+	figures   figures
 	addr      string
 
 	// opened is closed when requests are served, or when it is clear that they
 	// will not be; serving tells which.
 	opened   chan struct{}
 	serving  atomic.Bool
+	stopping atomic.Bool
 	openOnce sync.Once
 	failOnce sync.Once
 	failed   chan error
@@ -144,6 +150,7 @@ func (n *Node) build() error {
 		Controllers: n.listeners.AdvertisedController, Telemetry: n.telemetry, LogLevel: n.o.LogLevel, Delivery: n.delivery,
 	})
 	n.quorum.Subscribe(n.follow)
+	n.openHTTP()
 	return nil
 }
 
@@ -377,12 +384,14 @@ func (n *Node) Close() error {
 // directories as Kafka leaves them. done is called when all is over.
 func (n *Node) Stop(done func(error)) {
 	var serverErr error
+	n.stopping.Store(true)
 	if n.server != nil {
 		n.openOnce.Do(func() { close(n.opened) })
 		ctx, cancel := context.WithTimeout(context.Background(), closeGrace)
 		serverErr = n.server.Close(ctx)
 		cancel()
 	}
+	n.closeHTTP()
 	n.groups.Close()
 	n.shares.Close()
 	epoch := n.quorum.BrokerEpoch()
@@ -409,6 +418,7 @@ func (n *Node) Kill() {
 		cancel()
 		_ = n.server.Close(ctx) // sockets are cut; that this is impolite is the point
 	}
+	n.closeHTTP()
 }
 
 // allStores are the data directories, the metadata's last.
@@ -432,4 +442,5 @@ func (n *Node) abort() {
 		cancel()
 		_ = n.server.Close(ctx) // the error that matters is already on its way
 	}
+	n.closeHTTP()
 }
