@@ -39,8 +39,11 @@ type Options struct {
 	// Addr is the address to listen on, "host:port"; port 0 takes a free one.
 	// Default: "localhost:9092".
 	Addr string
+	// HTTPAddr is where metrics, health checks and groups' histories are served by
+	// HTTP (moldau.http.listener). Default: nowhere. That it cannot be had is a warning.
+	HTTPAddr string
 	// Properties is the content of a server.properties file; where it is given,
-	// Dir and Addr are not used. PropertiesName is what messages call it.
+	// Dir, Addr and HTTPAddr are not used. PropertiesName is what messages call it.
 	Properties     []byte
 	PropertiesName string
 	// Environ is an environment whose KAFKA_… variables are settings, as in
@@ -118,11 +121,15 @@ controller.quorum.bootstrap.servers=localhost:9093
 offsets.topic.replication.factor=1
 transaction.state.log.replication.factor=1
 share.coordinator.state.topic.replication.factor=1
-`, dir, net.JoinHostPort(host, port), net.JoinHostPort(host, controller))
+moldau.http.listener=%s
+`, dir, net.JoinHostPort(host, port), net.JoinHostPort(host, controller), o.HTTPAddr)
 }
 
 // Addr is the address that clients connect to, "host:port".
 func (n *Node) Addr() string { return n.node.Addr() }
+
+// HTTPAddr is the address of the HTTP listener, "host:port"; "" when there is none.
+func (n *Node) HTTPAddr() string { return n.node.HTTPAddr() }
 
 // Failed gives the error that ended the node by itself, when one does: every data
 // directory offline, or the metadata log lost. Close it all the same.

@@ -15,7 +15,7 @@ import (
 )
 
 func startCommand(e env) *cobra.Command {
-	var file, dir, listen, level string
+	var file, dir, listen, web, level string
 	var set []string
 	cmd := &cobra.Command{
 		Use:   "start",
@@ -23,7 +23,7 @@ func startCommand(e env) *cobra.Command {
 		Long: `Run a node: broker and controller in one process.
 
 Without flags it is a durable single node on localhost:9092 with its data under
-./moldau-data, formatted by itself on first start. With --config it takes Kafka's own
+./moldau-data, formatted by itself on first start, and metrics on localhost:9644. With --config it takes Kafka's own
 server.properties as it is. Settings come, the later winning, from the defaults or the
 file, from KAFKA_… variables of the environment, and from --set.`,
 		Example: `  moldau start
@@ -32,7 +32,7 @@ file, from KAFKA_… variables of the environment, and from --set.`,
   moldau start --set ack.durability=written`,
 		Args: noArgs,
 		RunE: func(*cobra.Command, []string) error {
-			o := moldau.Options{Dir: dir, Addr: listen, Environ: os.Environ(), Settings: map[string]string{}}
+			o := moldau.Options{Dir: dir, Addr: listen, HTTPAddr: web, Environ: os.Environ(), Settings: map[string]string{}}
 			if file != "" {
 				text, err := os.ReadFile(file)
 				if err != nil {
@@ -61,6 +61,7 @@ file, from KAFKA_… variables of the environment, and from --set.`,
 	f.StringVar(&file, "config", "", "Kafka's server.properties to take the settings from")
 	f.StringVar(&dir, "dir", "moldau-data", "directory for the data, when there is no --config")
 	f.StringVar(&listen, "listen", "localhost:9092", "address to listen on, when there is no --config; port 0 takes a free one")
+	f.StringVar(&web, "http", "localhost:9644", "address for metrics and health by HTTP, when there is no --config; empty for none")
 	f.StringArrayVar(&set, "set", nil, "one setting as key=value, by Kafka's name; may be repeated")
 	f.StringVar(&level, "log-level", "info", "what to log: debug, info, warn or error")
 	return cmd
