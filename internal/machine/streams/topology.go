@@ -3,15 +3,14 @@ package streams
 import (
 	"bytes"
 	"cmp"
-	"encoding/binary"
 	"fmt"
-	"hash/fnv"
 	"maps"
 	"slices"
 	"strings"
 
 	"github.com/moldau/moldau/internal/format/wire"
 	"github.com/moldau/moldau/internal/machine/assign"
+	base "github.com/moldau/moldau/internal/machine/group"
 	"github.com/moldau/moldau/internal/machine/metadata"
 )
 
@@ -168,25 +167,15 @@ func required(t *topologyValue) []string {
 	return slices.Sorted(maps.Keys(names))
 }
 
-// metadataHash tells in one number which of the topics there are, with how many partitions.
-//
-// Differs from Kafka: another hash function and no racks, which no assignor of streams groups looks at. Who meets
-// the other's number in the log computes the assignment once more.
+// metadataHash tells in one number which of the topics there are, and what they are like.
 func metadataHash(t *topologyValue, img *metadata.Image) int64 {
-	h, any := fnv.New64a(), false
+	var hashes []int64
 	for _, name := range required(t) {
-		topic, ok := img.Topic(name)
-		if !ok {
-			continue
+		if topic, ok := img.Topic(name); ok {
+			hashes = append(hashes, base.TopicHash(topic, img))
 		}
-		any = true
-		h.Write(topic.ID[:])
-		h.Write(binary.BigEndian.AppendUint32([]byte(name), uint32(len(topic.Partitions))))
 	}
-	if !any {
-		return 0
-	}
-	return int64(h.Sum64())
+	return base.GroupHash(hashes)
 }
 
 // configured is a topology matched with the topics that there are.

@@ -12,6 +12,7 @@ import (
 	"github.com/moldau/moldau/internal/format/wire"
 	"github.com/moldau/moldau/internal/machine/group"
 	"github.com/moldau/moldau/internal/machine/metadata"
+	"github.com/moldau/moldau/internal/machine/streams"
 )
 
 // OffsetsTopic is the topic that holds groups and their offsets.
@@ -27,6 +28,8 @@ type GroupConfig struct {
 	// Partitions is the number of partitions of __consumer_offsets: of the topic if it exists, else
 	// offsets.topic.num.partitions. All brokers must agree on it, for it decides where a group lives.
 	Partitions int32
+	// Streams gives a streams group's settings as of an image; nil stands for Kafka's defaults.
+	Streams func(img *metadata.Image, group string) streams.Settings
 }
 
 // DefaultGroupConfig is Kafka's.
@@ -46,12 +49,14 @@ type Groups struct {
 	opts   options
 	config group.Config
 	image  atomic.Pointer[metadata.Image]
-	shards atomic.Pointer[[]*groupShard]
+	// streamsSettings are GroupConfig.Streams.
+	streamsSettings func(img *metadata.Image, group string) streams.Settings
+	shards          atomic.Pointer[[]*groupShard]
 }
 
 // NewGroups makes a coordinator that leads nothing yet.
 func NewGroups(world clock.World, logger *slog.Logger, config GroupConfig) *Groups {
-	c := &Groups{config: config.Config, opts: options{
+	c := &Groups{config: config.Config, streamsSettings: config.Streams, opts: options{
 		world: world, logger: logger, topic: OffsetsTopic, codec: config.Codec, commitMs: config.CommitTimeoutMs,
 	}}
 	c.shards.Store(new([]*groupShard))
@@ -229,6 +234,7 @@ func (c *Groups) LeaveGroup(req *wire.LeaveGroupRequest, _ Client, version int16
 // groupMachine is the group machine as a shard runs it: it keeps who waits for a ticket's answer.
 type groupMachine struct {
 	machine    *group.Machine
+	streams    *streams.Groups
 	groups     *Groups
 	logger     *slog.Logger
 	fx         group.Effects
@@ -238,10 +244,12 @@ type groupMachine struct {
 }
 
 func newGroupMachine(c *Groups) *groupMachine {
-	return &groupMachine{
+	m := &groupMachine{
 		machine: group.New(c.config), groups: c, logger: c.opts.logger,
 		joins: map[group.Ticket]func(*wire.JoinGroupResponse){}, syncs: map[group.Ticket]func(*wire.SyncGroupResponse){},
 	}
+	m.attachStreams(c.streamsSettings)
+	return m
 }
 
 func (m *groupMachine) parkJoin(done func(*wire.JoinGroupResponse)) group.Ticket {
