@@ -8,11 +8,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 // Names of the two brokers.
@@ -151,6 +153,29 @@ func (b *broker) ready(ctx context.Context) error {
 			return errors.Join(err, ctx.Err())
 		}
 	}
+}
+
+// offers are the APIs that tell whether a broker has a kind of group.
+var offers = map[string]int16{"consumer": 68, "share": 78, "streams": 88}
+
+// without names the kinds of groups that the broker does not offer, with commas between them.
+func (b *broker) without(ctx context.Context) string {
+	cl, err := kgo.NewClient(kgo.SeedBrokers(b.addr))
+	if err != nil {
+		return ""
+	}
+	defer cl.Close()
+	resp, err := kmsg.NewPtrApiVersionsRequest().RequestWith(ctx, cl)
+	if err != nil {
+		return "" // the checks will tell
+	}
+	var names []string
+	for name, key := range offers {
+		if !slices.ContainsFunc(resp.ApiKeys, func(k kmsg.ApiVersionsResponseApiKey) bool { return k.ApiKey == key }) {
+			names = append(names, name)
+		}
+	}
+	return strings.Join(names, ",")
 }
 
 func (b *broker) ping(ctx context.Context) error {

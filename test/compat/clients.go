@@ -92,6 +92,7 @@ func (s *suite) client(ctx context.Context, c client, b *broker) {
 	start := time.Now()
 	cmd := c.command(s, ctx, b.addr, c.name)
 	cmd.WaitDelay = 5 * time.Second
+	cmd.Env = append(os.Environ(), "COMPAT_WITHOUT="+b.without(ctx))
 	errs, err := os.Create(filepath.Join(s.work, c.name+"-"+b.name+".err"))
 	if err != nil {
 		s.report.client(c.name, b.name, "", err)

@@ -36,7 +36,7 @@ func (s *suite) install(ctx context.Context) error {
 			return command(ctx, filepath.Join(s.source, "..", ".."), "go", "build", "-o", s.moldau, "./cmd/moldau")
 		}})
 	}
-	steps = append(steps, step{"java", []string{"java/pom.xml", "java/Client.java", "java/Tools.java", "java/Streams.java"}, s.installJava})
+	steps = append(steps, step{"java", []string{"java/pom.xml", "java/Client.java", "java/Tools.java", "java/Streams.java", "java/Queue.java"}, s.installJava})
 	if slices.Contains(s.parts, "clients") {
 		steps = append(steps, s.clientSteps()...)
 	}
@@ -141,7 +141,7 @@ func (s *suite) installJava(ctx context.Context, dir string) error {
 	if err != nil {
 		return err
 	}
-	return command(ctx, filepath.Join(s.source, "java"), "javac", "-cp", filepath.Join(dir, "lib", "*"), "-d", filepath.Join(dir, "classes"), "Client.java", "Tools.java", "Streams.java")
+	return command(ctx, filepath.Join(s.source, "java"), "javac", "-cp", filepath.Join(dir, "lib", "*"), "-d", filepath.Join(dir, "classes"), "Client.java", "Tools.java", "Streams.java", "Queue.java")
 }
 
 // java is a command line of the Java virtual machine with Kafka's jars and our programs.

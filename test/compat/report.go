@@ -8,15 +8,27 @@ import (
 	"sync"
 )
 
-// The checks that every client reports, in the two halves of the table. A client without the
+// The checks that every client reports, in the parts of the table. A client without the
 // function reports the check as skipped.
 var halves = [][]string{
 	{"none", "gzip", "snappy", "lz4", "zstd", "keys", "nulls", "large", "toobig", "idem", "acks0", "acks1", "acksall", "times", "append"},
 	{"group", "commit", "resume", "share", "groups", "create", "describe", "alter", "grow", "offsets", "trim", "delete", "e-topic", "e-name", "e-repl", "e-dup"},
+	features,
 }
 
-// extraChecks are reported by some clients besides.
-var extraChecks = map[string][]string{"java": {"new-group", "new-commit", "new-resume", "new-share", "new-groups"}}
+// features are the checks of groups that not every client has: with the classic protocol, with that of KIP-848, and share
+// groups.
+var features = []string{"coop", "static", "regex", "new-group", "new-commit", "new-resume", "new-share", "new-groups", "new-static", "new-regex", "queue", "release"}
+
+// lackedFeatures are what a client has no function for, as far as these versions go.
+var lackedFeatures = map[string][]string{
+	"sarama":   features[2:],
+	"kafka-go": features,
+	"kafkajs":  slices.Concat(features[:2], features[3:]),
+	"aiokafka": slices.Concat(features[:1], features[3:]),
+	"rdkafka":  features[10:],
+	"kcat":     features[3:],
+}
 
 // result is how one check ended.
 type result struct {
@@ -43,8 +55,10 @@ func row(client, broker string) string { return client + " on " + broker }
 // client notes what one client printed. Checks that it did not report have failed.
 func (r *report) client(client, broker, output string, err error) {
 	got := parseChecks(output)
-	for _, name := range slices.Concat(halves[0], halves[1], extraChecks[client]) {
-		if _, ok := got[name]; !ok {
+	for _, name := range slices.Concat(halves...) {
+		if _, ok := got[name]; !ok && slices.Contains(lackedFeatures[client], name) {
+			got[name] = result{"skip", "the client has no such function"}
+		} else if !ok {
 			got[name] = result{"fail", fmt.Sprintf("not reported (%v)", err)}
 		}
 	}
@@ -125,12 +139,8 @@ func (r *report) print(w io.Writer) (failed int) {
 		}
 	}
 	for _, row := range r.rows {
-		client, _, _ := strings.Cut(row, " on ")
-		for _, name := range slices.Concat(halves[0], halves[1], extraChecks[client]) {
+		for _, name := range slices.Concat(halves...) {
 			count(row+", "+name, r.cells[row][name])
-		}
-		if extra := extraChecks[client]; extra != nil {
-			r.line(w, row, extra)
 		}
 	}
 	for _, name := range r.single {
@@ -159,15 +169,6 @@ func (r *report) table(w io.Writer, names []string) {
 		for _, n := range names {
 			fmt.Fprintf(w, " %-*s", max(len(n), 4), cell(r.cells[row][n]))
 		}
-	}
-	fmt.Fprintln(w)
-}
-
-// line writes the checks that only this client has.
-func (r *report) line(w io.Writer, row string, names []string) {
-	fmt.Fprintf(w, "%-26s", row)
-	for _, n := range names {
-		fmt.Fprintf(w, " %s %s", n, cell(r.cells[row][n]))
 	}
 	fmt.Fprintln(w)
 }

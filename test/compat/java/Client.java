@@ -36,27 +36,22 @@ public class Client {
         topics();
         produce();
         group("classic");
-        if (hasNewGroups()) {
-            group("consumer");
-        } else {
-            for (String check : List.of("group", "commit", "resume", "share", "groups"))
-                System.out.println("skip new-" + check + ": the broker does not offer the group protocol");
-        }
+        if (lacks("consumer")) skip("new-group", "new-commit", "new-resume", "new-share", "new-groups", "new-static", "new-regex");
+        else group("consumer");
+        if (lacks("share")) skip("queue", "release");
+        else Queue.checks();
         errors();
         System.out.flush();
         Runtime.getRuntime().halt(failed ? 1 : 0);
     }
 
-    /** Whether the broker has the groups of KIP-848: the client says so when it has not. */
-    static boolean hasNewGroups() {
-        try (KafkaConsumer<byte[], byte[]> c = member("consumer", topic("probe"))) {
-            c.poll(Duration.ofMillis(500));
-        } catch (UnsupportedVersionException e) {
-            return false;
-        } catch (RuntimeException e) {
-            return true; // the checks will tell
-        }
-        return true;
+    /** Whether the broker does not offer a kind of groups. */
+    static boolean lacks(String kind) {
+        return List.of(Objects.requireNonNullElse(System.getenv("COMPAT_WITHOUT"), "").split(",")).contains(kind);
+    }
+
+    static void skip(String... checks) {
+        for (String check : checks) System.out.println("skip " + check + ": the broker does not offer it");
     }
 
     static String topic(String name) { return prefix + "-" + name; }
@@ -293,10 +288,11 @@ public class Client {
         check(total == TOTAL, "%d records", total);
     }
 
-    static KafkaConsumer<byte[], byte[]> member(String protocol, String group) {
-        KafkaConsumer<byte[], byte[]> c = protocol.equals("classic")
-            ? consumer("group.id", group, "heartbeat.interval.ms", 200, "client.id", group + "-" + System.nanoTime())
-            : consumer("group.id", group, "group.protocol", "consumer", "client.id", group + "-" + System.nanoTime());
+    static KafkaConsumer<byte[], byte[]> member(String protocol, String group, Object... config) {
+        List<Object> all = new ArrayList<>(List.of("group.id", group, "metadata.max.age.ms", 500, "client.id", group + "-" + System.nanoTime()));
+        all.addAll(protocol.equals("classic") ? List.of("heartbeat.interval.ms", 200) : List.of("group.protocol", "consumer"));
+        all.addAll(List.of(config));
+        KafkaConsumer<byte[], byte[]> c = consumer(all.toArray());
         c.subscribe(List.of(topic("keys")));
         return c;
     }
@@ -345,7 +341,10 @@ public class Client {
                 });
             }
         });
-        run(sign + "share", () -> share(protocol, topic(sign + "share")));
+        run(sign + "share", () -> share(protocol, topic(sign + "share"), new HashSet<>()));
+        if (protocol.equals("classic")) run("coop", Client::cooperative);
+        run(sign + "static", () -> standing(protocol, topic(sign + "static")));
+        run(sign + "regex", () -> pattern(protocol, sign + "re"));
         run(sign + "groups", () -> {
             check(listed(group), "the group is not listed");
             until("the group is empty", () -> admin.describeConsumerGroups(List.of(group)).all().get().get(group).groupState() == GroupState.EMPTY);
@@ -358,20 +357,77 @@ public class Client {
         return admin.listGroups().all().get().stream().anyMatch(g -> g.groupId().equals(group));
     }
 
-    static void share(String protocol, String group) throws Exception {
+    /** A second member takes some of the first's partitions, which keeps the others all the while. */
+    static void cooperative() throws Exception {
+        Set<TopicPartition> taken = new HashSet<>();
+        share("classic", topic("coop"), taken, "partition.assignment.strategy", CooperativeStickyAssignor.class.getName());
+        check(taken.size() < PARTITIONS, "%d of %d partitions were taken from the first member", taken.size(), PARTITIONS);
+    }
+
+    /** A static member goes and comes back: it finds its partitions, and the other keeps its own. */
+    static void standing(String protocol, String group) throws Exception {
+        KafkaConsumer<byte[], byte[]> a = member(protocol, group, "group.instance.id", "one");
+        try (KafkaConsumer<byte[], byte[]> b = member(protocol, group, "group.instance.id", "two")) {
+            Set<String> seen = new HashSet<>();
+            KafkaConsumer<byte[], byte[]> first = a;
+            until("two members share", () -> divided(first, b, seen));
+            Set<TopicPartition> hadA = a.assignment(), hadB = b.assignment();
+            a.close();
+            KafkaConsumer<byte[], byte[]> again = a = member(protocol, group, "group.instance.id", "one");
+            until("the member is back", () -> divided(again, b, seen));
+            check(a.assignment().equals(hadA), "the member comes back to %s; it had %s", a.assignment(), hadA);
+            check(b.assignment().equals(hadB), "the other member has %s now; it had %s", b.assignment(), hadB);
+        } finally {
+            a.close();
+        }
+    }
+
+    static boolean divided(KafkaConsumer<byte[], byte[]> a, KafkaConsumer<byte[], byte[]> b, Set<String> seen) {
+        poll(a, seen);
+        poll(b, seen);
+        return !a.assignment().isEmpty() && !b.assignment().isEmpty() && a.assignment().size() + b.assignment().size() == PARTITIONS;
+    }
+
+    /** A subscription by pattern; with the new protocol the broker resolves it. A topic that comes later is read as well. */
+    static void pattern(String protocol, String name) throws Exception {
+        for (String t : List.of(name + "-a", name + "-b", "other-" + name)) fill(t);
         Set<String> seen = new HashSet<>();
-        try (KafkaConsumer<byte[], byte[]> a = member(protocol, group)) {
+        String expression = topic(name) + "-.*";
+        try (KafkaConsumer<byte[], byte[]> c = member(protocol, topic(name))) {
+            c.unsubscribe();
+            if (protocol.equals("classic")) c.subscribe(java.util.regex.Pattern.compile(expression));
+            else c.subscribe(new SubscriptionPattern(expression));
+            until("the records of two topics", () -> { pollTopics(c, seen); return seen.size() == 10; });
+            fill(name + "-c");
+            until("the records of a topic that came later", () -> { pollTopics(c, seen); return seen.size() == 15; });
+        }
+    }
+
+    static void fill(String name) throws Exception {
+        admin.createTopics(List.of(new NewTopic(topic(name), 1, (short) 1))).all().get();
+        send(records(name, 0, 5));
+    }
+
+    static void pollTopics(KafkaConsumer<byte[], byte[]> c, Set<String> seen) {
+        for (ConsumerRecord<byte[], byte[]> r : c.poll(Duration.ofMillis(50))) seen.add(r.topic() + "/" + r.offset());
+    }
+
+    /** Two members divide the partitions, and one takes over what the other had; taken is what the first had to give away. */
+    static void share(String protocol, String group, Set<TopicPartition> taken, Object... config) throws Exception {
+        Set<String> seen = new HashSet<>();
+        try (KafkaConsumer<byte[], byte[]> a = member(protocol, group, config)) {
+            a.subscribe(List.of(topic("keys")), new ConsumerRebalanceListener() {
+                public void onPartitionsAssigned(Collection<TopicPartition> tps) { }
+                public void onPartitionsRevoked(Collection<TopicPartition> tps) { taken.addAll(tps); }
+            });
             until("one member has all", () -> { poll(a, seen); return a.assignment().size() == PARTITIONS; });
-            try (KafkaConsumer<byte[], byte[]> b = member(protocol, group)) {
-                until("two members share", () -> {
-                    poll(a, seen);
-                    poll(b, seen);
-                    return !a.assignment().isEmpty() && !b.assignment().isEmpty() && a.assignment().size() + b.assignment().size() == PARTITIONS;
-                });
+            try (KafkaConsumer<byte[], byte[]> b = member(protocol, group, config)) {
+                until("two members share", () -> divided(a, b, seen));
                 ConsumerGroupDescription d = admin.describeConsumerGroups(List.of(group)).all().get().get(group);
                 check(d.members().size() == 2, "%d members are described", d.members().size());
             }
             until("the member left has all again", () -> { poll(a, seen); return a.assignment().size() == PARTITIONS && seen.size() == TOTAL; });
+            a.subscribe(List.of(topic("keys"))); // without the listener, which would see the end
         }
     }
 

@@ -115,6 +115,7 @@ func Main(c Client, prefix string) int {
 	s.admin()
 	s.produce()
 	s.group()
+	s.features()
 	s.errors()
 	s.run("delete", s.delete)
 	if s.failed {

@@ -347,20 +347,29 @@ func (s *script) delete(ctx context.Context) error {
 	})
 }
 
+// joiner has a member join a group.
+type joiner func(ctx context.Context, group, topic string) (Member, error)
+
 // group joins, commits half way, leaves, resumes, shares and removes a group.
 func (s *script) group() {
-	group, topic := s.topic("group"), s.topic("keys")
+	if g, ok := s.c.(Grouped); ok {
+		g.GroupChecks(s.topic("group"), s.topic("keys"), s.run)
+		s.groups("groups", s.topic("group"))
+		return
+	}
+	s.life("", s.c.Join)
+	s.run("share", func(ctx context.Context) error { return s.share(ctx, s.c.Join, s.topic("share"), s.topic("keys"), 60) })
+}
+
+// life is a group from the first member to its deletion; the sign begins the names of the checks.
+func (s *script) life(sign string, join joiner) {
+	group, topic := s.topic(sign+"group"), s.topic("keys")
 	const total, half = 60, 30
 	places := map[int32]int64{}
 	var first []Record
-	if g, ok := s.c.(Grouped); ok {
-		g.GroupChecks(group, topic, s.run)
-		s.groups(group)
-		return
-	}
 	var m Member
-	s.run("group", func(ctx context.Context) (err error) {
-		if m, err = s.c.Join(ctx, group, topic); err != nil {
+	s.run(sign+"group", func(ctx context.Context) (err error) {
+		if m, err = join(ctx, group, topic); err != nil {
 			return err
 		}
 		return Until(ctx, "all records", func() (bool, error) {
@@ -372,7 +381,7 @@ func (s *script) group() {
 	if m == nil {
 		return
 	}
-	s.run("commit", func(ctx context.Context) error {
+	s.run(sign+"commit", func(ctx context.Context) error {
 		for _, r := range first[:min(half, len(first))] {
 			places[r.Partition] = max(places[r.Partition], r.Offset+1)
 		}
@@ -393,14 +402,13 @@ func (s *script) group() {
 		}
 		return nil
 	})
-	s.run("resume", func(ctx context.Context) error { return s.resume(ctx, group, topic, total, places) })
-	s.run("share", func(ctx context.Context) error { return s.share(ctx, s.topic("share"), topic, total) })
-	s.groups(group)
+	s.run(sign+"resume", func(ctx context.Context) error { return s.resume(ctx, join, group, topic, total, places) })
+	s.groups(sign+"groups", group)
 }
 
 // groups lists the group and deletes it.
-func (s *script) groups(group string) {
-	s.run("groups", func(ctx context.Context) error {
+func (s *script) groups(name, group string) {
+	s.run(name, func(ctx context.Context) error {
 		names, err := s.c.Groups(ctx)
 		if err != nil {
 			return err
@@ -423,8 +431,8 @@ func (s *script) groups(group string) {
 }
 
 // resume has another member read what was not committed, and no more.
-func (s *script) resume(ctx context.Context, group, topic string, total int, places map[int32]int64) error {
-	m, err := s.c.Join(ctx, group, topic)
+func (s *script) resume(ctx context.Context, join joiner, group, topic string, total int, places map[int32]int64) error {
+	m, err := join(ctx, group, topic)
 	if err != nil {
 		return err
 	}
@@ -451,8 +459,8 @@ func (s *script) resume(ctx context.Context, group, topic string, total int, pla
 }
 
 // share has two members divide the partitions, and one take over what the other had.
-func (s *script) share(ctx context.Context, group, topic string, total int) error {
-	a, err := s.c.Join(ctx, group, topic)
+func (s *script) share(ctx context.Context, join joiner, group, topic string, total int) error {
+	a, err := join(ctx, group, topic)
 	if err != nil {
 		return err
 	}
@@ -471,7 +479,7 @@ func (s *script) share(ctx context.Context, group, topic string, total int) erro
 	}); err != nil {
 		return err
 	}
-	b, err := s.c.Join(ctx, group, topic)
+	b, err := join(ctx, group, topic)
 	if err != nil {
 		return err
 	}

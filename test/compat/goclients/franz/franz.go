@@ -4,13 +4,15 @@ package franz
 import (
 	"context"
 	"errors"
+	"maps"
+	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"compat/check"
 )
@@ -226,22 +228,62 @@ func records(fs kgo.Fetches) (out []check.Record) {
 }
 
 type member struct {
-	cl       *kgo.Client
-	topic    string
-	assigned atomic.Int64
-	once     sync.Once
+	cl      *kgo.Client
+	mu      sync.Mutex
+	has     map[string]map[int32]bool
+	revoked int
+	once    sync.Once
 }
 
-func (c *Client) Join(_ context.Context, group, topic string) (check.Member, error) {
-	m := &member{topic: topic}
-	count := func(sign int64) func(context.Context, *kgo.Client, map[string][]int32) {
-		return func(_ context.Context, _ *kgo.Client, ps map[string][]int32) {
-			m.assigned.Add(sign * int64(len(ps[topic])))
+func (m *member) give(_ context.Context, _ *kgo.Client, ps map[string][]int32) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for t, ps := range ps {
+		if m.has[t] == nil {
+			m.has[t] = map[int32]bool{}
+		}
+		for _, p := range ps {
+			m.has[t][p] = true
 		}
 	}
-	cl, err := kgo.NewClient(kgo.SeedBrokers(c.addr), kgo.ConsumerGroup(group), kgo.ConsumeTopics(topic), kgo.DisableAutoCommit(),
-		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.HeartbeatInterval(200*time.Millisecond), kgo.MetadataMinAge(50*time.Millisecond),
-		kgo.OnPartitionsAssigned(count(1)), kgo.OnPartitionsRevoked(count(-1)), kgo.OnPartitionsLost(count(-1)))
+}
+
+func (m *member) take(_ context.Context, _ *kgo.Client, ps map[string][]int32) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for t, ps := range ps {
+		for _, p := range ps {
+			delete(m.has[t], p)
+			m.revoked++
+		}
+	}
+}
+
+func (c *Client) Join(ctx context.Context, group, topic string) (check.Member, error) {
+	return c.JoinAs(ctx, group, topic, check.Way{})
+}
+
+// Features: franz-go has all.
+func (c *Client) Features() []string { return check.Features }
+
+func (c *Client) JoinAs(_ context.Context, group, topic string, way check.Way) (check.Member, error) {
+	m := &member{has: map[string]map[int32]bool{}}
+	opts := []kgo.Opt{kgo.SeedBrokers(c.addr), kgo.ConsumerGroup(group), kgo.ConsumeTopics(topic), kgo.DisableAutoCommit(),
+		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.HeartbeatInterval(200 * time.Millisecond), kgo.MetadataMinAge(50 * time.Millisecond),
+		kgo.MetadataMaxAge(time.Second), kgo.OnPartitionsAssigned(m.give), kgo.OnPartitionsRevoked(m.take), kgo.OnPartitionsLost(m.take)}
+	if way.Cooperative {
+		opts = append(opts, kgo.Balancers(kgo.CooperativeStickyBalancer()))
+	}
+	if way.Instance != "" {
+		opts = append(opts, kgo.InstanceID(way.Instance))
+	}
+	if way.Pattern {
+		opts = append(opts, kgo.ConsumeRegex())
+	}
+	if way.New {
+		opts = append(opts, kgo.ServerSideBalancer())
+	}
+	cl, err := kgo.NewClient(opts...)
 	m.cl = cl
 	return m, err
 }
@@ -258,16 +300,86 @@ func (m *member) Poll(ctx context.Context) ([]check.Record, error) {
 }
 
 func (m *member) Commit(ctx context.Context, records []check.Record) error {
+	m.mu.Lock()
+	topic := slices.Collect(maps.Keys(m.has))[0] // members that commit have one topic
+	m.mu.Unlock()
 	var rs []*kgo.Record
 	for _, r := range records {
-		rs = append(rs, &kgo.Record{Topic: m.topic, Partition: r.Partition, Offset: r.Offset, LeaderEpoch: -1})
+		rs = append(rs, &kgo.Record{Topic: topic, Partition: r.Partition, Offset: r.Offset, LeaderEpoch: -1})
 	}
 	return m.cl.CommitRecords(ctx, rs...)
 }
 
-func (m *member) Assigned() int { return int(m.assigned.Load()) }
+func (m *member) Assigned() int { return len(m.Partitions()) }
+
+// Partitions are what the member has now, of whatever topic.
+func (m *member) Partitions() (out []int32) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, ps := range m.has {
+		out = slices.AppendSeq(out, maps.Keys(ps))
+	}
+	return out
+}
+
+func (m *member) Revoked() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.revoked
+}
 
 func (m *member) Close() error {
 	m.once.Do(m.cl.Close)
+	return nil
+}
+
+type queueMember struct{ cl *kgo.Client }
+
+func (c *Client) JoinQueue(ctx context.Context, group, topic string) (check.QueueMember, error) {
+	if err := c.fromStart(ctx, group); err != nil {
+		return nil, err
+	}
+	cl, err := kgo.NewClient(kgo.SeedBrokers(c.addr), kgo.ShareGroup(group), kgo.ConsumeTopics(topic), kgo.MetadataMinAge(50*time.Millisecond),
+		kgo.FetchMaxWait(100*time.Millisecond))
+	return &queueMember{cl}, err
+}
+
+// fromStart has a share group begin with the first record.
+func (c *Client) fromStart(ctx context.Context, group string) error {
+	cl, err := kgo.NewClient(kgo.SeedBrokers(c.addr))
+	if err != nil {
+		return err
+	}
+	defer cl.Close()
+	req := kmsg.NewPtrIncrementalAlterConfigsRequest()
+	resource := kmsg.NewIncrementalAlterConfigsRequestResource()
+	resource.ResourceType, resource.ResourceName = kmsg.ConfigResourceTypeGroupConfig, group
+	config := kmsg.NewIncrementalAlterConfigsRequestResourceConfig()
+	config.Name, config.Value = "share.auto.offset.reset", kmsg.StringPtr("earliest")
+	resource.Configs = append(resource.Configs, config)
+	req.Resources = append(req.Resources, resource)
+	resp, err := req.RequestWith(ctx, cl)
+	if err != nil {
+		return err
+	}
+	return kerr.ErrorForCode(resp.Resources[0].ErrorCode)
+}
+
+func (m *queueMember) Poll(ctx context.Context) (out []check.Taken, err error) {
+	ctx, cancel := context.WithTimeout(ctx, check.QueuePoll)
+	defer cancel()
+	fs := m.cl.PollFetches(ctx)
+	if err = fs.Err(); errors.Is(err, context.DeadlineExceeded) {
+		err = nil
+	}
+	fs.EachRecord(func(r *kgo.Record) {
+		out = append(out, check.Taken{Record: check.Record{Partition: r.Partition, Offset: r.Offset, Key: r.Key, Value: r.Value}, Deliveries: int(r.DeliveryCount()),
+			Accept: func() { r.Ack(kgo.AckAccept) }, Release: func() { r.Ack(kgo.AckRelease) }, Reject: func() { r.Ack(kgo.AckReject) }})
+	})
+	return out, err
+}
+
+func (m *queueMember) Close() error {
+	m.cl.Close()
 	return nil
 }

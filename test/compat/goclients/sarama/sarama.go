@@ -4,9 +4,9 @@ package sarama
 import (
 	"context"
 	"errors"
+	"slices"
 	"strconv"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/IBM/sarama"
@@ -213,19 +213,31 @@ func record(m *sarama.ConsumerMessage) check.Record {
 
 // member runs a group session in the background, as sarama wants it.
 type member struct {
-	g        sarama.ConsumerGroup
-	topic    string
-	cancel   context.CancelFunc
-	done     chan struct{}
-	records  chan check.Record
-	assigned atomic.Int64
-	once     sync.Once
-	mu       sync.Mutex
-	session  sarama.ConsumerGroupSession
+	g       sarama.ConsumerGroup
+	topic   string
+	cancel  context.CancelFunc
+	done    chan struct{}
+	records chan check.Record
+	claims  []int32 // guarded by mu
+	revoked int     // guarded by mu
+	once    sync.Once
+	mu      sync.Mutex
+	session sarama.ConsumerGroupSession
 }
 
-func (c *Client) Join(_ context.Context, group, topic string) (check.Member, error) {
+func (c *Client) Join(ctx context.Context, group, topic string) (check.Member, error) {
+	return c.JoinAs(ctx, group, topic, check.Way{})
+}
+
+// Features: sarama has no subscription by pattern, and only classic groups.
+func (c *Client) Features() []string { return []string{"coop", "static"} }
+
+func (c *Client) JoinAs(_ context.Context, group, topic string, way check.Way) (check.Member, error) {
 	cfg := config()
+	cfg.Consumer.Group.InstanceId = way.Instance
+	if way.Cooperative {
+		cfg.Consumer.Group.Rebalance.GroupStrategies = []sarama.BalanceStrategy{sarama.NewBalanceStrategyCooperativeSticky()}
+	}
 	cfg.ClientID += strconv.FormatInt(time.Now().UnixNano(), 36)
 	g, err := sarama.NewConsumerGroup(c.addr, group, cfg)
 	if err != nil {
@@ -248,16 +260,21 @@ func (m *member) Setup(s sarama.ConsumerGroupSession) error {
 	m.mu.Lock()
 	m.session = s
 	m.mu.Unlock()
-	m.assigned.Store(int64(len(s.Claims()[m.topic])))
 	return nil
 }
 
-func (m *member) Cleanup(sarama.ConsumerGroupSession) error {
-	m.assigned.Store(0)
-	return nil
-}
+func (m *member) Cleanup(sarama.ConsumerGroupSession) error { return nil }
 
 func (m *member) ConsumeClaim(s sarama.ConsumerGroupSession, claim sarama.ConsumerGroupClaim) error {
+	m.mu.Lock()
+	m.claims = append(m.claims, claim.Partition())
+	m.mu.Unlock()
+	defer func() {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		m.claims = slices.DeleteFunc(m.claims, func(p int32) bool { return p == claim.Partition() })
+		m.revoked++
+	}()
 	for {
 		select {
 		case r, ok := <-claim.Messages():
@@ -292,7 +309,21 @@ func (m *member) Commit(_ context.Context, records []check.Record) error {
 	return nil
 }
 
-func (m *member) Assigned() int { return int(m.assigned.Load()) }
+func (m *member) Assigned() int { return len(m.Partitions()) }
+
+// Revoked counts the claims that ended.
+func (m *member) Revoked() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.revoked
+}
+
+// Partitions are the claims that run.
+func (m *member) Partitions() []int32 {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.Clone(m.claims)
+}
 
 func (m *member) Close() (err error) {
 	m.once.Do(func() {
