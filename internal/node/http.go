@@ -5,15 +5,24 @@ import (
 	"errors"
 	"time"
 
+	"github.com/moldau/moldau/internal/metric"
 	"github.com/moldau/moldau/internal/network/httpd"
 )
 
 // httpGrace is how long a scrape on its way may hold up the stop.
 const httpGrace = time.Second
 
+// monitor tells those who watch the node how it fares.
+type monitor struct {
+	*Node
+	http    *httpd.Server    // nil when there is none
+	metrics *metric.Registry // nil when nobody can ask
+	figures figures
+}
+
 // openHTTP opens the HTTP listener if one is wanted. A node that cannot have
 // one works all the same, so that is a warning.
-func (n *Node) openHTTP() {
+func (n *monitor) openHTTP() {
 	address := n.static.GetString("moldau.http.listener")
 	if n.o.NoListeners || address == "" {
 		return
@@ -32,7 +41,7 @@ func (n *Node) openHTTP() {
 }
 
 // closeHTTP closes it.
-func (n *Node) closeHTTP() {
+func (n *monitor) closeHTTP() {
 	if n.http == nil {
 		return
 	}
@@ -45,10 +54,10 @@ func (n *Node) closeHTTP() {
 
 // HTTPAddr is the address of the HTTP listener, "" when there is none.
 func (n *Node) HTTPAddr() string {
-	if n.http == nil {
+	if n.monitor.http == nil {
 		return ""
 	}
-	return n.http.Addr().String()
+	return n.monitor.http.Addr().String()
 }
 
 // Answers of the health checks.
@@ -59,7 +68,7 @@ var (
 )
 
 // healthy tells whether the node can go on.
-func (n *Node) healthy() error {
+func (n *monitor) healthy() error {
 	if n.meta.Failed() != nil {
 		return errors.Join(errors.New("the directory of the metadata log is offline: repair the disk and restart the node"), n.meta.Failed())
 	}
@@ -75,7 +84,7 @@ func (n *Node) healthy() error {
 }
 
 // ready tells whether the node serves clients.
-func (n *Node) ready() error {
+func (n *monitor) ready() error {
 	switch {
 	case n.stopping.Load():
 		return errStopping

@@ -41,7 +41,7 @@ type figures struct {
 const leastInterval = time.Second
 
 // register names everybody who has something to tell.
-func (n *Node) register() {
+func (n *monitor) register() {
 	n.metrics = metric.NewRegistry()
 	sources := []func(*metric.Sink){n.emitNode, n.emitPartitions, n.emitStores, n.emitQuorum, n.emitGroups, n.broker.Emit}
 	if n.server != nil {
@@ -57,7 +57,7 @@ func (n *Node) register() {
 }
 
 // emitNode tells about the node as a whole.
-func (n *Node) emitNode(out *metric.Sink) {
+func (n *monitor) emitNode(out *metric.Sink) {
 	img := n.quorum.Image()
 	state := brokerStarting
 	if n.serving.Load() {
@@ -106,7 +106,7 @@ type replication struct {
 }
 
 // emitPartitions tells about partitions, their logs and their replicas.
-func (n *Node) emitPartitions(out *metric.Sink) {
+func (n *monitor) emitPartitions(out *metric.Sink) {
 	img, series := n.quorum.Image(), 0
 	var r replication
 	hosted := 0
@@ -141,7 +141,7 @@ func (n *Node) emitPartitions(out *metric.Sink) {
 }
 
 // minISR is the topic's min.insync.replicas.
-func (n *Node) minISR(topic *partition.Topic) int {
+func (n *monitor) minISR(topic *partition.Topic) int {
 	if topic != nil {
 		for _, p := range topic.Partitions {
 			if p != nil {
@@ -175,7 +175,7 @@ func (r *replication) add(node int32, p *metadata.Partition, minISR int) {
 }
 
 // offlineReplicas counts the logs in directories that have failed.
-func (n *Node) offlineReplicas() (offline int) {
+func (n *monitor) offlineReplicas() (offline int) {
 	for _, s := range n.stores {
 		if s.Failed() != nil {
 			offline += len(s.Logs())
@@ -210,7 +210,7 @@ func emitPartition(out *metric.Sink, topic string, index int32, p *metadata.Part
 }
 
 // emitStores tells about the data directories.
-func (n *Node) emitStores(out *metric.Sink) {
+func (n *monitor) emitStores(out *metric.Sink) {
 	offline := 0
 	for _, s := range n.allStores() {
 		dir := s.Dir()
@@ -235,7 +235,7 @@ func (n *Node) emitStores(out *metric.Sink) {
 }
 
 // emitCleaner tells about compaction.
-func (n *Node) emitCleaner(out *metric.Sink) {
+func (n *monitor) emitCleaner(out *metric.Sink) {
 	for _, s := range n.stores {
 		c := s.Cleaner()
 		out.Gauge("kafka_log_logcleanermanager_uncleanable_partitions_count", "Logs that compaction has given up.", float64(c.Uncleanable), "logdirectory", s.Dir())
@@ -255,7 +255,7 @@ func (n *Node) emitCleaner(out *metric.Sink) {
 }
 
 // emitQuorum tells about the metadata quorum.
-func (n *Node) emitQuorum(out *metric.Sink) {
+func (n *monitor) emitQuorum(out *metric.Sink) {
 	const raft = "kafka_server_raftmetrics_"
 	state := "follower"
 	if n.quorum.Leader() == n.static.NodeID() {
@@ -281,7 +281,7 @@ func (n *Node) emitQuorum(out *metric.Sink) {
 }
 
 // appendRate is how fast the metadata log has grown since the last scrape.
-func (n *Node) appendRate() float64 {
+func (n *monitor) appendRate() float64 {
 	f := &n.figures
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -297,7 +297,7 @@ func (n *Node) appendRate() float64 {
 }
 
 // idle is the share of the machine's CPU time that this process did not use since the last scrape.
-func (n *Node) idle() float64 {
+func (n *monitor) idle() float64 {
 	f := &n.figures
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -314,7 +314,7 @@ func (n *Node) idle() float64 {
 var groupStates = []string{"Empty", "PreparingRebalance", "CompletingRebalance", "Stable", "Dead"}
 
 // emitGroups tells about the groups that this node coordinates.
-func (n *Node) emitGroups(out *metric.Sink) {
+func (n *monitor) emitGroups(out *metric.Sink) {
 	groups, ok := n.listGroups()
 	if !ok {
 		return // some are being loaded: half a truth would look like a loss
@@ -344,7 +344,7 @@ func (n *Node) emitGroups(out *metric.Sink) {
 }
 
 // listGroups gives all groups coordinated here, sorted; ok is false while some are being loaded.
-func (n *Node) listGroups() (list []wire.ListGroupsResponseListedGroup, ok bool) {
+func (n *monitor) listGroups() (list []wire.ListGroupsResponseListedGroup, ok bool) {
 	n.groups.ListGroups(&wire.ListGroupsRequest{}, coordinator.Client{}, wire.APIs[wire.KeyListGroups].Max, func(r *wire.ListGroupsResponse) {
 		list, ok = r.Groups, r.ErrorCode == wire.None
 	})
@@ -353,7 +353,7 @@ func (n *Node) listGroups() (list []wire.ListGroupsResponseListedGroup, ok bool)
 }
 
 // emitOffsets tells where a group is and how far behind, of at most so many partitions.
-func (n *Node) emitOffsets(out *metric.Sink, id string, limit int) (shown int) {
+func (n *monitor) emitOffsets(out *metric.Sink, id string, limit int) (shown int) {
 	const version = 8 // the last in which topics go by name
 	req := &wire.OffsetFetchRequest{Groups: []wire.OffsetFetchRequestGroup{{GroupID: id, MemberEpoch: -1}}}
 	var got []wire.OffsetFetchResponseTopics

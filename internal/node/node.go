@@ -71,9 +71,7 @@ type Node struct {
 	telemetry *telemetry.Table
 	broker    *broker.Broker
 	server    *edge.Server
-	http      *httpd.Server    // nil when there is none
-	metrics   *metric.Registry // nil when nobody can ask
-	figures   figures
+	monitor   monitor
 	addr      string
 
 	// opened is closed when requests are served, or when it is clear that they
@@ -104,6 +102,7 @@ func Start(o Options) (*Node, error) {
 // serves simulation, too.
 func Begin(o Options, ready func(error)) (*Node, error) {
 	n := &Node{o: o, static: o.Config, opened: make(chan struct{}), failed: make(chan error, 1)}
+	n.monitor.Node = n
 	n.config.Store(o.Config)
 	if o.LogLevel == nil {
 		n.o.Logger, n.o.LogLevel = level(o.Logger)
@@ -150,7 +149,7 @@ func (n *Node) build() error {
 		Controllers: n.listeners.AdvertisedController, Telemetry: n.telemetry, LogLevel: n.o.LogLevel, Delivery: n.delivery,
 	})
 	n.quorum.Subscribe(n.follow)
-	n.openHTTP()
+	n.monitor.openHTTP()
 	return nil
 }
 
@@ -391,7 +390,7 @@ func (n *Node) Stop(done func(error)) {
 		serverErr = n.server.Close(ctx)
 		cancel()
 	}
-	n.closeHTTP()
+	n.monitor.closeHTTP()
 	n.groups.Close()
 	n.shares.Close()
 	epoch := n.quorum.BrokerEpoch()
@@ -418,7 +417,7 @@ func (n *Node) Kill() {
 		cancel()
 		_ = n.server.Close(ctx) // sockets are cut; that this is impolite is the point
 	}
-	n.closeHTTP()
+	n.monitor.closeHTTP()
 }
 
 // allStores are the data directories, the metadata's last.
@@ -442,5 +441,5 @@ func (n *Node) abort() {
 		cancel()
 		_ = n.server.Close(ctx) // the error that matters is already on its way
 	}
-	n.closeHTTP()
+	n.monitor.closeHTTP()
 }
