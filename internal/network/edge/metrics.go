@@ -82,12 +82,12 @@ type timing struct {
 }
 
 // wantsTime decides whether the next request is timed.
-func (c *Conn) wantsTime(key int16) bool {
+func (in *reader) wantsTime(key int16) bool {
 	if key != wire.KeyProduce && key != wire.KeyFetch {
 		return true
 	}
-	c.in.untimed++
-	return c.in.untimed%timedOneIn == 1
+	in.untimed++
+	return in.untimed%timedOneIn == 1
 }
 
 // serve hands a request to the handler, and takes the time.

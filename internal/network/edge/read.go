@@ -115,7 +115,7 @@ func (in *reader) take(frame []byte, total int) error {
 	in.trust = max(in.trust, min(2*total, maxTrust))
 	c.lastTick.Store(c.server.tick.Load())
 	c.server.traffic.request(c.counts, q.Key, q.Version, total)
-	if c.wantsTime(q.Key) {
+	if in.wantsTime(q.Key) {
 		q.timing.on, q.timing.arrived = true, c.server.world.Mono()
 	}
 	if in.at == in.end {
