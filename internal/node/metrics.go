@@ -27,7 +27,7 @@ const brokerRunning, brokerStarting = 3, 1
 
 // figures are what the node remembers from one scrape to the next.
 type figures struct {
-	mu  sync.Mutex // guards what follows
+	mu sync.Mutex // guards what follows
 	// when, and how much CPU time the process had used then
 	idleAt, cpu time.Duration
 	idle        float64
@@ -223,11 +223,11 @@ func (n *monitor) emitStores(out *metric.Sink) {
 			out.Gauge("moldau_directory_size_bytes", "Size of the file system of the data directory.", float64(total), "directory", dir)
 			out.Gauge("moldau_directory_free_bytes", "What is free there.", float64(free), "directory", dir)
 		}
-		f := s.Figures()
+		f := &s.Figures
 		out.Counter("moldau_journal_syncs_total", "Group commits: one write and one sync for all that waited.", float64(f.Rounds.Load()), "directory", dir)
 		out.Counter("moldau_journal_batches_total", "Batches made durable by group commits.", float64(f.Appends.Load()), "directory", dir)
 		out.Counter("moldau_journal_batch_bytes_total", "Bytes of these batches.", float64(f.Bytes.Load()), "directory", dir)
-		out.Gauge("moldau_journal_live_bytes", "What the journal holds that is not yet in segments.", float64(s.JournalBytes()), "directory", dir)
+		out.Gauge("moldau_journal_live_bytes", "What the journal holds that is not yet in segments.", float64(f.JournalBytes.Load()), "directory", dir)
 		out.Histogram("moldau_journal_sync_seconds", "How long a group commit took to write and sync.", &f.Took, "directory", dir)
 	}
 	n.emitCleaner(out)
@@ -267,7 +267,7 @@ func (n *monitor) emitQuorum(out *metric.Sink) {
 	out.Gauge(raft+"high_watermark", "High watermark of the metadata log.", float64(n.quorum.HighWatermark()))
 	out.Gauge(raft+"log_end_offset", "End of the metadata log.", float64(n.quorum.LogEnd()))
 	out.Gauge(raft+"number_unknown_voter_connections", "Voters whose address is not known.", 0)
-	rounds, took := n.meta.Figures().Took.Count()
+	rounds, took := n.meta.Figures.Took.Count()
 	if rounds > 0 {
 		took /= time.Duration(rounds)
 	}

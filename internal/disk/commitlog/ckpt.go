@@ -52,6 +52,7 @@ func (s *Store) checkpoint() error {
 			return err
 		}
 	}
+	defer func() { s.Figures.JournalBytes.Store(s.journal.LiveBytes()) }()
 	if err := s.journal.Release(last); err != nil {
 		return err
 	}

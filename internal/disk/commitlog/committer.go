@@ -142,10 +142,11 @@ func (s *Store) round(list *Append, done []settled) []settled {
 		}
 	}
 	if failed == nil && !s.eraseDue {
-		s.figures.Rounds.Add(1)
-		s.figures.Appends.Add(appends)
-		s.figures.Bytes.Add(uint64(bytes))
-		s.figures.Took.Observe(s.world.Mono() - began)
+		s.Figures.Rounds.Add(1)
+		s.Figures.Appends.Add(appends)
+		s.Figures.Bytes.Add(uint64(bytes))
+		s.Figures.Took.Observe(s.world.Mono() - began)
+		s.Figures.JournalBytes.Store(s.journal.LiveBytes())
 	}
 	for _, l := range logs {
 		done = append(done, s.finish(l))

@@ -15,10 +15,6 @@ type Figures struct {
 	Appends, Bytes atomic.Uint64
 	// Took is how long a round's writing and syncing took.
 	Took metric.Histogram
+	// JournalBytes is what the journal's files hold that is not yet in segments.
+	JournalBytes atomic.Int64
 }
-
-// Figures are the directory's; they go on counting.
-func (s *Store) Figures() *Figures { return &s.figures }
-
-// JournalBytes is what the journal holds that is not yet in segments.
-func (s *Store) JournalBytes() int64 { return s.journal.LiveBytes() }

@@ -41,7 +41,8 @@ type Store struct {
 	future      map[logKey]*Move
 	leftFutures []string
 
-	figures Figures
+	// Figures are for whoever shows metrics.
+	Figures Figures
 
 	queue   queue
 	settled []settled // the commit loop's memory
