@@ -1,0 +1,388 @@
+package share
+
+import (
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+	"strings"
+
+	"github.com/moldau/moldau/internal/format/wire"
+	"github.com/moldau/moldau/internal/machine/assign"
+	"github.com/moldau/moldau/internal/machine/group"
+	"github.com/moldau/moldau/internal/machine/metadata"
+)
+
+// GroupsConfig is what an administrator may set for share groups. Times are in milliseconds.
+type GroupsConfig struct {
+	// MaxSize is group.share.max.size.
+	MaxSize int
+	// InitializeRetryMs is group.share.initialize.retry.interval.ms.
+	InitializeRetryMs int64
+	// Settings are those of one group; nil stands for Kafka's defaults.
+	Settings func(id string) GroupSettings
+}
+
+// GroupSettings are those of one share group.
+type GroupSettings struct {
+	// SessionMs is share.session.timeout.ms.
+	SessionMs int32
+	// HeartbeatMs is share.heartbeat.interval.ms.
+	HeartbeatMs int32
+	// AssignmentMs is share.assignment.interval.ms, the least time between two assignments.
+	AssignmentMs int32
+}
+
+// DefaultGroupsConfig is Kafka's.
+func DefaultGroupsConfig() GroupsConfig {
+	return GroupsConfig{MaxSize: 200, InitializeRetryMs: 30_000}
+}
+
+func (c *GroupsConfig) settings(id string) GroupSettings {
+	if c.Settings == nil {
+		return GroupSettings{SessionMs: 45_000, HeartbeatMs: 5_000, AssignmentMs: 1_000}
+	}
+	return c.Settings(id)
+}
+
+// groupType is how ListGroups names share groups.
+const groupType = "share"
+
+// assignorName is the assignor of share groups, the only one there is.
+const assignorName = "simple"
+
+// Groups are the share groups of one partition of __consumer_offsets: a group.Kind.
+type Groups struct {
+	config   GroupsConfig
+	registry group.Registry
+	groups   map[string]*shareGroup
+	readers  map[string]map[*shareGroup]bool // who reads a topic, by name
+	hashes   map[string]knownTopic           // of topics that somebody reads
+	image    *metadata.Image
+	sessions sessions
+}
+
+var _ group.Kind = (*Groups)(nil)
+
+// knownTopic is what a topic of an image came to.
+type knownTopic struct {
+	topic *metadata.Topic
+	hash  int64
+}
+
+// NewGroups makes an empty kind; registry is the machine that it is attached to.
+func NewGroups(config GroupsConfig, registry group.Registry) *Groups {
+	return &Groups{
+		config: config, registry: registry, groups: map[string]*shareGroup{},
+		readers: map[string]map[*shareGroup]bool{}, hashes: map[string]knownTopic{}, image: metadata.Empty(),
+	}
+}
+
+// shareGroup is one group.
+type shareGroup struct {
+	id            string
+	epoch         int32
+	hash          int64 // of the topics as of the epoch
+	assignedEpoch int32 // that the targets are for, -1 before the first
+	assignedAt    int64 // wall time, 0 before the first
+	members       map[string]*member
+	targets       map[string]assign.Assignment
+	reads         map[string]int // how many members read a topic, by name
+	states        *stateTopics   // nil when no share partition has a state
+	stale         bool           // topics have changed since the hash was made
+}
+
+// member is one member of a group.
+type member struct {
+	id       string
+	group    *shareGroup
+	rack     *string
+	clientID string
+	host     string
+	topics   []string // sorted
+	epoch    int32
+	previous int32
+	assigned assign.Assignment
+	deadline int64 // Mono when the session ends, 0 for never
+	queued   int64 // the deadline that the queue has, 0 for none
+}
+
+// Values of a member epoch in a request.
+const (
+	joinEpoch  = 0
+	leaveEpoch = -1
+)
+
+// Type is "share".
+func (g *Groups) Type() string { return groupType }
+
+// Has says whether there is such a share group.
+func (g *Groups) Has(id string) bool { return g.groups[id] != nil }
+
+// IDs are the share groups, sorted.
+func (g *Groups) IDs() []string { return slices.Sorted(maps.Keys(g.groups)) }
+
+// State is "Empty" or "Stable", and "Dead" when there is no such group.
+func (g *Groups) State(id string) string {
+	sg := g.groups[id]
+	switch {
+	case sg == nil:
+		return "Dead"
+	case len(sg.members) == 0:
+		return "Empty"
+	default:
+		return "Stable"
+	}
+}
+
+// CheckOffsets refuses: members of share groups do not commit offsets.
+func (g *Groups) CheckOffsets(string, string, *string, int32, bool) wire.Code {
+	return wire.GroupIDNotFound
+}
+
+// Subscribed says whether a member reads the topic.
+func (g *Groups) Subscribed(id, topic string) bool {
+	sg := g.groups[id]
+	return sg != nil && sg.reads[topic] > 0
+}
+
+// Idle says whether the group has no members; nobody knows since when.
+func (g *Groups) Idle(id string) (since int64, idle bool) {
+	sg := g.groups[id]
+	return -1, sg != nil && len(sg.members) == 0
+}
+
+// Deletable says no: as in Kafka a share group stays until it is deleted, since its states would be lost.
+func (g *Groups) Deletable(string) bool { return false }
+
+// Delete appends the tombstones of an empty group. Its states must have been deleted before (see StartDelete).
+func (g *Groups) Delete(id string, records []group.Record) ([]group.Record, wire.Code) {
+	sg := g.groups[id]
+	if sg == nil {
+		return records, wire.GroupIDNotFound
+	}
+	if len(sg.members) > 0 {
+		return records, wire.NonEmptyGroup
+	}
+	t := &step{g: g, sg: sg, records: records}
+	t.gone(&wire.ShareGroupTargetAssignmentMetadataKey{GroupID: sg.id})
+	t.gone(&wire.ShareGroupStatePartitionMetadataKey{GroupID: sg.id})
+	t.gone(&wire.ShareGroupMetadataKey{GroupID: sg.id})
+	g.forget(sg)
+	return t.records, wire.None
+}
+
+func (g *Groups) forget(sg *shareGroup) {
+	for _, m := range sg.members { //unordered: each stands for itself
+		g.setTopics(m, nil)
+		m.deadline = 0
+	}
+	delete(g.groups, sg.id)
+}
+
+// SetImage tells that topics or settings have changed. Groups that read a changed topic look at it with the next
+// heartbeat of any of their members; states of topics that are no more are forgotten at once.
+func (g *Groups) SetImage(now group.Time, img *metadata.Image, fx *group.Effects) {
+	g.image = img
+	for name, groups := range g.readers { //unordered: marks do not see each other
+		known := g.hashes[name]
+		if topic, _ := img.Topic(name); topic == known.topic {
+			continue
+		}
+		if g.topicHash(name) != known.hash {
+			for sg := range groups { //unordered: as above
+				sg.stale = true
+			}
+		}
+	}
+	for _, id := range g.IDs() {
+		if sg := g.groups[id]; sg.states != nil {
+			t := &step{g: g, sg: sg, now: now, fx: fx}
+			t.dropDeletedTopics()
+			t.done()
+		}
+	}
+}
+
+// topicHash is the hash of a topic as of the image, 0 if there is no such topic.
+func (g *Groups) topicHash(name string) int64 {
+	topic, _ := g.image.Topic(name)
+	known, ok := g.hashes[name]
+	if ok && known.topic == topic {
+		return known.hash
+	}
+	known = knownTopic{topic: topic}
+	if topic != nil {
+		known.hash = group.TopicHash(topic, g.image)
+	}
+	if g.readers[name] != nil {
+		g.hashes[strings.Clone(name)] = known
+	}
+	return known.hash
+}
+
+// Loaded begins the sessions of all members anew.
+func (g *Groups) Loaded(now group.Time, _ *group.Effects) {
+	for _, id := range g.IDs() {
+		sg := g.groups[id]
+		sg.stale = true
+		for _, memberID := range slices.Sorted(maps.Keys(sg.members)) {
+			g.heard(sg.members[memberID], now)
+		}
+	}
+}
+
+// Unload has nobody to answer: heartbeats are never parked.
+func (g *Groups) Unload(wire.Code, *group.Effects) {}
+
+// Next tells when Expire has something to do.
+func (g *Groups) Next() (mono int64, ok bool) { return g.sessions.next() }
+
+// Expire removes the members whose session is over.
+func (g *Groups) Expire(now group.Time, fx *group.Effects) {
+	for m := g.sessions.due(now.Mono); m != nil; m = g.sessions.due(now.Mono) {
+		t := &step{g: g, sg: m.group, now: now, fx: fx}
+		t.remove(m)
+		t.event("member removed", m.id+": it was not heard of for its session timeout")
+		t.done()
+	}
+}
+
+func (g *Groups) heard(m *member, now group.Time) {
+	g.sessions.set(m, now.Mono+int64(g.config.settings(m.group.id).SessionMs))
+}
+
+// find gives a share group, or why there is none.
+func (g *Groups) find(id, missing string) (*shareGroup, Problem) {
+	if sg := g.groups[id]; sg != nil {
+		return sg, Problem{}
+	}
+	if _, ok := g.registry.TypeOf(id); ok {
+		missing = "Group %s is not a share group."
+	}
+	return nil, Problem{wire.GroupIDNotFound, fmt.Sprintf(missing, id)}
+}
+
+const (
+	groupMissing      = "Group %s not found."
+	shareGroupMissing = "Share group %s not found."
+)
+
+// Describe describes one group. Authorized operations are left to the broker.
+func (g *Groups) Describe(id string) wire.ShareGroupDescribeResponseDescribedGroup {
+	var out wire.ShareGroupDescribeResponseDescribedGroup
+	out.SetDefaults()
+	out.GroupID = strings.Clone(id)
+	sg, bad := g.find(id, groupMissing)
+	if sg == nil {
+		out.ErrorCode, out.ErrorMessage = bad.Code, bad.Message()
+		return out
+	}
+	out.GroupState, out.GroupEpoch, out.AssignmentEpoch, out.AssignorName = g.State(id), sg.epoch, sg.assignedEpoch, assignorName
+	for _, memberID := range slices.Sorted(maps.Keys(sg.members)) {
+		m := sg.members[memberID]
+		described := wire.ShareGroupDescribeResponseMember{
+			MemberID: m.id, RackID: m.rack, MemberEpoch: m.epoch, ClientID: m.clientID, ClientHost: m.host, SubscribedTopicNames: m.topics,
+		}
+		for _, tp := range m.assigned {
+			if topic, ok := g.image.TopicByID(tp.Topic); ok {
+				described.Assignment.TopicPartitions = append(described.Assignment.TopicPartitions,
+					wire.ShareGroupDescribeResponseTopicPartitions{TopicID: tp.Topic, TopicName: topic.Name, Partitions: tp.Partitions})
+			}
+		}
+		out.Members = append(out.Members, described)
+	}
+	return out
+}
+
+// sessions is a queue of members by when their sessions end. To prolong a session, which every heartbeat does, is one
+// store: the queue learns of it when the old time comes.
+type sessions struct {
+	heap   []sessionEnd
+	serial uint64
+}
+
+type sessionEnd struct {
+	at     int64
+	serial uint64
+	m      *member
+}
+
+func (e *sessionEnd) before(o *sessionEnd) bool {
+	return e.at < o.at || e.at == o.at && e.serial < o.serial
+}
+
+func (q *sessions) set(m *member, at int64) {
+	m.deadline = max(at, 1)
+	if m.queued == 0 || m.deadline < m.queued {
+		q.push(m)
+	}
+}
+
+func (q *sessions) next() (int64, bool) {
+	if len(q.heap) == 0 {
+		return 0, false
+	}
+	return q.heap[0].at, true
+}
+
+// due takes a member whose session is over, or nil.
+func (q *sessions) due(now int64) *member {
+	for len(q.heap) > 0 && q.heap[0].at <= now {
+		e := q.pop()
+		m := e.m
+		if m.queued != e.at {
+			continue // an earlier entry has taken its place
+		}
+		m.queued = 0
+		switch {
+		case m.deadline == 0:
+		case m.deadline > now:
+			q.push(m)
+		default:
+			m.deadline = 0
+			return m
+		}
+	}
+	return nil
+}
+
+func (q *sessions) push(m *member) {
+	q.serial++
+	m.queued = m.deadline
+	q.heap = append(q.heap, sessionEnd{m.deadline, q.serial, m})
+	for i := len(q.heap) - 1; i > 0; {
+		up := (i - 1) / 2
+		if !q.heap[i].before(&q.heap[up]) {
+			break
+		}
+		q.heap[i], q.heap[up] = q.heap[up], q.heap[i]
+		i = up
+	}
+}
+
+func (q *sessions) pop() sessionEnd {
+	h := q.heap
+	top, last := h[0], len(h)-1
+	h[0] = h[last]
+	h[last] = sessionEnd{}
+	h = h[:last]
+	for i := 0; ; {
+		first := i
+		for c := 2*i + 1; c <= 2*i+2 && c < last; c++ {
+			if h[c].before(&h[first]) {
+				first = c
+			}
+		}
+		if first == i {
+			break
+		}
+		h[i], h[first] = h[first], h[i]
+		i = first
+	}
+	q.heap = h
+	return top
+}
+
+// maxEpoch is where epochs end; a group that got there cannot change any more.
+const maxEpoch = math.MaxInt32
