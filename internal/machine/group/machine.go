@@ -123,6 +123,7 @@ func (fx *Effects) event(g *group, what, reason string) {
 // Machine is the state of the groups of one partition of __consumer_offsets.
 type Machine struct {
 	kinds
+	histories histories
 	// Consumers are the consumer groups.
 	Consumers *Consumers
 	config    Config

@@ -28,6 +28,8 @@ type GroupConfig struct {
 	// Partitions is the number of partitions of __consumer_offsets: of the topic if it exists, else
 	// offsets.topic.num.partitions. All brokers must agree on it, for it decides where a group lives.
 	Partitions int32
+	// ConsumerSettings are those of one consumer group as the image has them; nil stands for Kafka's defaults.
+	ConsumerSettings func(img *metadata.Image, id string) group.ConsumerSettings
 	// Streams gives a streams group's settings as of an image; nil stands for Kafka's defaults.
 	Streams func(img *metadata.Image, group string) streams.Settings
 }
@@ -51,14 +53,21 @@ type Groups struct {
 	image  atomic.Pointer[metadata.Image]
 	// streamsSettings are GroupConfig.Streams.
 	streamsSettings func(img *metadata.Image, group string) streams.Settings
-	shards          atomic.Pointer[[]*groupShard]
+	// members is how many members of consumer groups there are in all partitions.
+	members atomic.Int64
+	shards  atomic.Pointer[[]*groupShard]
 }
 
 // NewGroups makes a coordinator that leads nothing yet.
 func NewGroups(world clock.World, logger *slog.Logger, config GroupConfig) *Groups {
-	c := &Groups{config: config.Config, streamsSettings: config.Streams, opts: options{
+	c := &Groups{streamsSettings: config.Streams, opts: options{
 		world: world, logger: logger, topic: OffsetsTopic, codec: config.Codec, commitMs: config.CommitTimeoutMs,
 	}}
+	c.config = config.Config
+	c.config.Consumer.Members = c.members.Load
+	if settings := config.ConsumerSettings; settings != nil {
+		c.config.Consumer.Settings = func(id string) group.ConsumerSettings { return settings(c.image.Load(), id) }
+	}
 	c.shards.Store(new([]*groupShard))
 	c.SetPartitions(config.Partitions)
 	return c
@@ -158,8 +167,19 @@ func (c *Groups) JoinGroup(req *wire.JoinGroupRequest, client Client, version in
 	c.shardFor(req.GroupID).do(func(m *groupMachine, t *turn) func(*turn, wire.Code) {
 		j := group.Join{Request: req, Version: version, Client: client, Ticket: m.parkJoin(answer), Fresh: fresh}
 		m.machine.JoinGroup(t.now, &j, &m.fx)
+		if len(m.fx.Late) == 0 {
+			m.absorb(t)
+			return nil
+		}
+		delete(m.joins, j.Ticket)
+		resp := m.fx.Late[0].Response
 		m.absorb(t)
-		return nil
+		return func(t *turn, code wire.Code) {
+			if code != wire.None {
+				resp = &wire.JoinGroupResponse{ErrorCode: code, GenerationID: -1, MemberID: resp.MemberID}
+			}
+			t.calls = append(t.calls, func() { answer(resp) })
+		}
 	}, refused)
 }
 
@@ -236,6 +256,7 @@ type groupMachine struct {
 	machine    *group.Machine
 	streams    *streams.Groups
 	groups     *Groups
+	members    int64 // of consumer groups, as the node's count knows
 	logger     *slog.Logger
 	fx         group.Effects
 	lastTicket group.Ticket
@@ -277,6 +298,13 @@ func (m *groupMachine) absorb(t *turn) {
 		delete(m.syncs, r.Ticket)
 		t.calls = append(t.calls, func() { done(r.Response) })
 	}
+	if len(m.fx.Events) > 0 {
+		m.machine.Remember(t.now, m.fx.Events)
+	}
+	if n := m.machine.Consumers.Members(); n != m.members {
+		m.groups.members.Add(n - m.members)
+		m.members = n
+	}
 	if len(m.fx.Events) > 0 && m.logger.Enabled(context.Background(), slog.LevelInfo) {
 		for _, e := range m.fx.Events {
 			t.calls = append(t.calls, func() {
@@ -316,4 +344,6 @@ func (m *groupMachine) settle(t *turn, id group.WriteID, base int64, code wire.C
 func (m *groupMachine) unload(t *turn, code wire.Code) {
 	m.machine.Unload(code, &m.fx)
 	m.absorb(t)
+	m.groups.members.Add(-m.members)
+	m.members = 0
 }
