@@ -137,7 +137,9 @@ func (n *Node) build() error {
 		NodeID: n.static.NodeID(), Stores: n.stores, MetadataTopic: quorum.Topic, Broker: n.Config, Logger: n.o.Logger,
 		World: n.o.World,
 	})
-	n.groups = coordinator.NewGroups(n.o.World, n.o.Logger, groupConfig(n.static))
+	groups := groupConfig(n.static)
+	groups.Streams = n.streamsSettings
+	n.groups = coordinator.NewGroups(n.o.World, n.o.Logger, groups)
 	n.telemetry = telemetry.New(n.o.World)
 	n.shares = coordinator.NewShares(n.o.World, n.o.Logger, shareConfig(n.static))
 	n.delivery = share.New(n.deliveryOptions())

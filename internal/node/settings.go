@@ -9,6 +9,7 @@ import (
 	"github.com/moldau/moldau/internal/config"
 	"github.com/moldau/moldau/internal/format/compress"
 	"github.com/moldau/moldau/internal/machine/metadata"
+	"github.com/moldau/moldau/internal/machine/streams"
 	"github.com/moldau/moldau/internal/node/coordinator"
 	"github.com/moldau/moldau/internal/node/quorum"
 	"github.com/moldau/moldau/internal/node/share"
@@ -143,4 +144,23 @@ func (n *Node) deliverySettings(img *metadata.Image, group string) share.Setting
 		s.Reset, s.ResetMs = share.ResetByDuration, ms
 	}
 	return s
+}
+
+// streamsSettings is what of a group's settings concerns streams groups.
+func (n *Node) streamsSettings(img *metadata.Image, group string) streams.Settings {
+	cfg := n.Config()
+	var overrides map[string]string
+	if img != nil {
+		overrides = img.Config(metadata.Resource{Type: metadata.GroupResource, Name: group})
+	}
+	g, err := config.ResolveGroup(cfg, overrides)
+	if err != nil {
+		n.o.Logger.Warn("some settings of a group are not used", "group", group, "error", err)
+	}
+	return streams.Settings{
+		SessionMs: int32(g.GetInt("streams.session.timeout.ms")), HeartbeatMs: int32(g.GetInt("streams.heartbeat.interval.ms")),
+		InitialDelayMs: int32(g.GetInt("streams.initial.rebalance.delay.ms")), AssignmentMs: int32(g.GetInt("streams.assignment.interval.ms")),
+		Standbys: int32(g.GetInt("streams.num.standby.replicas")), TaskOffsetMs: int32(g.GetInt("streams.task.offset.interval.ms")),
+		RecoveryLag: g.GetLong("streams.acceptable.recovery.lag"), MaxSize: int32(cfg.GetInt("group.streams.max.size")),
+	}
 }

@@ -22,12 +22,15 @@ const (
 	taskLimit        = metadata.MaxTopicPartitions
 )
 
-// Codes of the statuses of a heartbeat's answer.
+// StatusMissingInternalTopics is the code of the status that internal topics are missing, to which the shell adds why
+// they could not be created.
+const StatusMissingInternalTopics = 3
+
+// Codes of the other statuses of a heartbeat's answer.
 const (
 	statusStaleTopology          = 0
 	statusMissingSourceTopics    = 1
 	statusIncorrectlyPartitioned = 2
-	statusMissingInternalTopics  = 3
 	statusShutdownApplication    = 4
 	statusAssignmentDelayed      = 5
 )
@@ -242,7 +245,7 @@ func configure(t *topologyValue, img *metadata.Image) (*configured, *failure) {
 		for i := range out.missing {
 			names[i] = out.missing[i].Name
 		}
-		out.status = status(statusMissingInternalTopics, "Internal topics are missing: "+summary(names))
+		out.status = status(StatusMissingInternalTopics, "Internal topics are missing: "+summary(names))
 	}
 	return out, nil
 }

@@ -97,6 +97,7 @@ type Broker struct {
 	handlers    map[int16]handler
 	sessions    *sessionCache
 	producerIDs producerIDs
+	creations   creations
 	produces    producePool
 	figures     *figures
 	fetches     sync.Pool

@@ -61,6 +61,10 @@ func table() map[int16]handler {
 		wire.KeyAlterReplicaLogDirs:          now(serveAlterReplicaLogDirs),
 		wire.KeyDescribeCluster:              now(serveDescribeCluster),
 		wire.KeyDescribeProducers:            now(serveDescribeProducers),
+		wire.KeyConsumerGroupHeartbeat:       grouped[wire.ConsumerGroupHeartbeatRequest]((*coordinator.Groups).ConsumerGroupHeartbeat),
+		wire.KeyConsumerGroupDescribe:        on(serveConsumerGroupDescribe),
+		wire.KeyStreamsGroupHeartbeat:        on(serveStreamsGroupHeartbeat),
+		wire.KeyStreamsGroupDescribe:         on(serveStreamsGroupDescribe),
 		wire.KeyDescribeTopicPartitions:      now(serveDescribeTopicPartitions),
 	}
 }
