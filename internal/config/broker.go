@@ -2,7 +2,6 @@ package config
 
 import (
 	"errors"
-	"fmt"
 	"maps"
 	"slices"
 	"strconv"
@@ -86,26 +85,6 @@ func (b *BrokerConfig) WithDynamic(cluster, broker Values) (*BrokerConfig, error
 	next := &BrokerConfig{static: b.static, dynamicCluster: take(cluster, false), dynamicBroker: take(broker, true)}
 	next.merge()
 	return next, errors.Join(errs...)
-}
-
-// CheckDynamic tells whether a broker setting can be changed while nodes run:
-// for one broker, or (perBroker false) for all of them.
-func CheckDynamic(key, value string, perBroker bool) error {
-	d, ok := LookupBroker(key)
-	prefixed := false
-	if !ok {
-		if d, _, prefixed = LookupListener(key); !prefixed {
-			// Kafka takes keys it does not know: they may belong to a plugin.
-			return nil
-		}
-	}
-	switch {
-	case d.Update == ReadOnly:
-		return fmt.Errorf("Cannot update these configs dynamically: [%s]", key) //nolint:staticcheck // Kafka's text
-	case d.Update == PerBroker && !perBroker, prefixed && !perBroker:
-		return fmt.Errorf("Cannot update these configs at default cluster level, broker id must be specified: [%s]", key) //nolint:staticcheck // Kafka's text
-	}
-	return d.Check(value)
 }
 
 // merge lays the layers over each other. A stronger layer that gives a time in

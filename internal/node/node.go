@@ -120,6 +120,7 @@ func Begin(o Options, ready func(error)) (*Node, error) {
 		if err == nil {
 			n.serving.Store(true)
 			n.openOnce.Do(func() { close(n.opened) })
+			n.assignAll()
 		}
 		ready(err)
 	})
@@ -135,7 +136,7 @@ func (n *Node) build() error {
 	}
 	n.table = partition.NewTable(partition.Options{
 		NodeID: n.static.NodeID(), Stores: n.stores, MetadataTopic: quorum.Topic, Broker: n.Config, Logger: n.o.Logger,
-		World: n.o.World,
+		World: n.o.World, Moved: n.moved,
 	})
 	groups := groupConfig(n.static)
 	groups.Streams = n.streamsSettings
@@ -321,6 +322,7 @@ func (n *Node) follow(img *metadata.Image, d *metadata.Delta) {
 	n.coordinate(img, d)
 	n.coordinateShares(img, d)
 	n.subscribe(img, d)
+	n.assignChanged(img, d)
 }
 
 // configure takes over dynamic settings of this broker and of all brokers.
@@ -336,6 +338,7 @@ func (n *Node) configure(img *metadata.Image, d *metadata.Delta) {
 		n.o.Logger.Warn("some dynamic broker settings are not used", "error", err)
 	}
 	n.config.Store(next)
+	n.limitConnections(next)
 }
 
 // coordinate makes this node the coordinator of the partitions of __consumer_offsets that it leads.

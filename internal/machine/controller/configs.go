@@ -361,18 +361,19 @@ func (d settings) checkBrokerConfigs(r *alterResource, next map[string]string) *
 			return f
 		}
 	}
-	if f := d.checkMinISR(r, next); f != nil {
-		return f
-	}
 	for _, c := range r.changes {
 		if c.op == opDelete {
 			continue
 		}
-		if err := config.CheckDynamic(c.key, *c.value, r.Name != ""); err != nil {
+		err := config.CheckDynamic(c.key, *c.value, r.Name != "")
+		if err == nil && r.Name != "" {
+			err = d.brokerConfig().CheckDynamicBroker(c.key, *c.value)
+		}
+		if err != nil {
 			return refuse(wire.InvalidRequest, "%s", err)
 		}
 	}
-	return nil
+	return d.checkMinISR(r, next)
 }
 
 // checkMinISR keeps the minimum that eligible leaders are counted against (KIP-966): there is one for the cluster,
@@ -383,9 +384,10 @@ func (d settings) checkMinISR(r *alterResource, next map[string]string) *fault {
 		return nil
 	}
 	_, has := next[key]
+	named := slices.ContainsFunc(r.changes, func(c alteration) bool { return c.key == key })
 	_, had := d.image.Config(r.Resource)[key]
 	switch {
-	case r.Name != "" && (has || had):
+	case r.Name != "" && (has || had || named):
 		return refuse(wire.InvalidConfig, "Broker-level min.insync.replicas cannot be altered while ELR is enabled.")
 	case r.Name == "" && had && !has:
 		return refuse(wire.InvalidConfig, "Cluster-level min.insync.replicas cannot be removed while ELR is enabled.")

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"net"
 	"net/netip"
 	"slices"
@@ -80,6 +81,7 @@ type Server struct {
 
 	// mu guards what follows. A connection's lock may be taken under it.
 	mu        sync.Mutex
+	overrides map[netip.Addr]int
 	listeners []net.Listener
 	names     []string // of the listeners
 	conns     map[*Conn]struct{}
@@ -204,6 +206,25 @@ func (s *Server) connect(name string, socket net.Conn) *Conn {
 	return c
 }
 
+// SetConnectionLimits replaces max.connections and max.connections.per.ip; overrides has the limits of single
+// addresses. Connections that are open stay open.
+func (s *Server) SetConnectionLimits(total, perIP int, overrides map[netip.Addr]int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.options.MaxConnections, s.options.MaxConnectionsPerIP, s.overrides = total, perIP, overrides
+}
+
+// limitOf is how many connections an address may have. The caller holds mu.
+func (s *Server) limitOf(ip netip.Addr) int {
+	if n, ok := s.overrides[ip]; ok {
+		return n
+	}
+	if s.options.MaxConnectionsPerIP > 0 {
+		return s.options.MaxConnectionsPerIP
+	}
+	return math.MaxInt
+}
+
 // admit counts the connection in and starts it, unless a limit says no.
 //
 // Differs from Kafka: at max.connections Kafka stops accepting, and the client
@@ -218,7 +239,7 @@ func (s *Server) admit(c *Conn) (Reason, error) {
 		return none, ErrClosed
 	case o.MaxConnections > 0 && len(s.conns) >= o.MaxConnections:
 		return TooManyConnections, fmt.Errorf("%d connections are open, which is max.connections: raise it, or find who opens so many", len(s.conns))
-	case o.MaxConnectionsPerIP > 0 && known && s.perIP[ip] >= o.MaxConnectionsPerIP:
+	case known && s.perIP[ip] >= s.limitOf(ip):
 		return TooManyFromAddress, fmt.Errorf("%d connections are open from %s, which is max.connections.per.ip: raise it, or find what opens so many there",
 			s.perIP[ip], ip)
 	}

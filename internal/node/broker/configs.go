@@ -7,6 +7,7 @@ import (
 
 	"github.com/moldau/moldau/internal/config"
 	"github.com/moldau/moldau/internal/format/wire"
+	"github.com/moldau/moldau/internal/machine/controller"
 	"github.com/moldau/moldau/internal/machine/metadata"
 	"github.com/moldau/moldau/internal/network/edge"
 )
@@ -40,7 +41,8 @@ func serveDescribeConfigs(b *Broker, _ *edge.Request, m *wire.DescribeConfigsReq
 // refuseDescription answers as Kafka does when a resource is of no known type: nothing is told of the others either.
 func refuseDescription(m *wire.DescribeConfigsRequest, out *wire.DescribeConfigsResponse) {
 	for i := range m.Resources {
-		message := wire.InvalidRequest.Message()
+		message := "This most likely occurs because of a request being malformed by the client library or the message was sent " +
+			"to an incompatible broker. See the broker logs for more details."
 		out.Results = append(out.Results, wire.DescribeConfigsResponseDescribeConfigsResult{
 			ErrorCode: wire.InvalidRequest, ErrorMessage: &message, ResourceType: m.Resources[i].ResourceType, ResourceName: m.Resources[i].ResourceName,
 		})
@@ -53,8 +55,8 @@ func (b *Broker) describeConfigs(asked *wire.DescribeConfigsRequestDescribeConfi
 	overrides := img.Config(metadata.Resource{Type: asked.ResourceType, Name: name})
 	switch asked.ResourceType {
 	case metadata.TopicResource:
-		if !validTopicName(name) {
-			return nil, wire.InvalidTopic, fmt.Sprintf("Topic name %q is illegal: use 1 to 249 of the characters a-z, A-Z, 0-9, '.', '_' and '-'.", name)
+		if reason := controller.CheckTopicName(name); reason != "" {
+			return nil, wire.InvalidTopic, reason
 		}
 		if _, ok := img.Topic(name); !ok {
 			return nil, wire.UnknownTopicOrPartition, ""
@@ -97,7 +99,7 @@ func describedConfig(e *config.Entry, m *wire.DescribeConfigsRequest) wire.Descr
 			c.Synonyms = append(c.Synonyms, wire.DescribeConfigsResponseDescribeConfigsSynonym{Name: s.Name, Value: shown(s.Value, s.Null), Source: int8(s.Source)})
 		}
 	}
-	if m.IncludeDocumentation {
+	if m.IncludeDocumentation || e.Source == config.SourceDynamicBrokerLogger || e.Source == config.SourceDynamicClientMetrics {
 		c.Documentation = &e.Doc
 	}
 	return c

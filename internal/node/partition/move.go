@@ -165,6 +165,9 @@ func (t *Table) moveOn() {
 	v.mu.Unlock()
 	if done {
 		m.m.Release()
+		if err == nil && t.o.Moved != nil {
+			t.o.Moved(m.p)
+		}
 	}
 	next := func() { t.o.World.Go("move", t.moveOn) }
 	if wait > 0 {

@@ -42,6 +42,8 @@ type Options struct {
 	Logger *slog.Logger
 	// World runs the moves between directories.
 	World clock.World
+	// Moved is told of a partition that has moved to another directory; nil tells nobody.
+	Moved func(*Partition)
 }
 
 // Table finds the partitions of this node and follows the metadata.
@@ -226,6 +228,9 @@ func (t *Table) delete(id wire.UUID) {
 		t.storeOf(p.Log()).Delete(p.Log())
 	}
 }
+
+// Directory is the data directory that holds the partition.
+func (t *Table) Directory(p *Partition) string { return t.storeOf(p.Log()).Dir() }
 
 // storeOf is the data directory that holds a log.
 func (t *Table) storeOf(l *commitlog.Log) *commitlog.Store {
