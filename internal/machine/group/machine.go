@@ -60,6 +60,16 @@ type Write struct {
 	// Applied says that the state has changed already (Effects.Record): nothing is settled, ID is 0, and when the write
 	// fails the machine must be dropped and the partition loaded anew.
 	Applied bool
+	// Producer makes the batch part of its transaction.
+	Producer *Producer
+}
+
+// Producer is a transactional producer.
+type Producer struct {
+	ID    int64
+	Epoch int16
+	// Guard is what the verification of the append gave; the machine hands it on.
+	Guard uint64
 }
 
 // JoinReply answers a parked JoinGroup request.
@@ -225,6 +235,7 @@ type writeKind uint8
 
 const (
 	writeOffsets    writeKind = iota // offset commits
+	writeTxnOffsets                  // offset commits of a transaction
 	writeNewGroup                    // the empty metadata of a group that a member has just made
 	writeEmptyGroup                  // a group without members
 	writeAssignment                  // a generation with its assignment
@@ -237,12 +248,16 @@ type write struct {
 	id         WriteID
 	kind       writeKind
 	group      *group   // all but writeTombstones
-	changes    []change // writeOffsets, writeTombstones
+	changes    []change // writeOffsets, writeTxnOffsets, writeTombstones
 	dead       []*group // writeTombstones: groups that go
 	generation int32
 	assignment map[string][]byte
 	static     *replacement
+	producer   *Producer // writeTxnOffsets
 }
+
+// commits says whether the write commits offsets.
+func (w *write) commits() bool { return w.kind == writeOffsets || w.kind == writeTxnOffsets }
 
 // submit hands a write to the shell. Each group that it concerns is held until it settles.
 func (m *Machine) submit(w *write, records []Record, fx *Effects) {
@@ -250,7 +265,7 @@ func (m *Machine) submit(w *write, records []Record, fx *Effects) {
 	w.id = m.lastWrite
 	w.hold(1)
 	m.inflight = append(m.inflight, w)
-	fx.Writes = append(fx.Writes, Write{ID: w.id, Records: records})
+	fx.Writes = append(fx.Writes, Write{ID: w.id, Records: records, Producer: w.producer})
 }
 
 func (w *write) hold(n int) {
@@ -276,7 +291,7 @@ func (m *Machine) Settle(now Time, id WriteID, base int64, code wire.Code, fx *E
 	m.inflight[0] = nil
 	m.inflight = m.inflight[1:]
 	w.hold(-1)
-	if w.group != nil && w.kind != writeOffsets && w.id <= w.group.yielded {
+	if w.group != nil && !w.commits() && w.id <= w.group.yielded {
 		m.drop(w.group)
 		return
 	}
@@ -284,6 +299,10 @@ func (m *Machine) Settle(now Time, id WriteID, base int64, code wire.Code, fx *E
 	case writeOffsets:
 		if code == wire.None {
 			m.applyChanges(w.changes, base)
+		}
+	case writeTxnOffsets:
+		if code == wire.None {
+			m.openOffsets(w, base)
 		}
 	case writeNewGroup:
 		d.settleNewGroup(w.group, code)

@@ -70,12 +70,20 @@ func CommitError(req *wire.OffsetCommitRequest, code wire.Code) *wire.OffsetComm
 // CommitOffsets decides on an OffsetCommit request. The answer is to be sent when the write in fx, if any, is
 // settled. Topics must have their names; the caller has resolved topic ids and taken out what it refused.
 func (m *Machine) CommitOffsets(now Time, version int16, req *wire.OffsetCommitRequest, fx *Effects) *wire.OffsetCommitResponse {
+	return m.commitOffsets(now, version, req, nil, fx)
+}
+
+// commitOffsets is CommitOffsets; with a producer the offsets become part of its transaction.
+func (m *Machine) commitOffsets(now Time, version int16, req *wire.OffsetCommitRequest, producer *Producer, fx *Effects) *wire.OffsetCommitResponse {
 	g := m.groups[req.GroupID]
 	k := m.of(req.GroupID)
-	if k != nil {
+	if k != nil && !(producer != nil && anonymous(req)) {
 		code := k.CheckOffsets(req.GroupID, req.MemberID, req.GroupInstanceID, req.GenerationIDOrMemberEpoch, true)
 		if k == Kind(m.Consumers) {
 			code = m.Consumers.checkCommit(req, version)
+		}
+		if code == wire.StaleMemberEpoch && producer != nil {
+			code = wire.IllegalGeneration // TxnOffsetCommit does not know the other
 		}
 		if code != wire.None {
 			return CommitError(req, code)
@@ -93,7 +101,7 @@ func (m *Machine) CommitOffsets(now Time, version int16, req *wire.OffsetCommitR
 		}
 	}
 	if k == nil {
-		if code := g.checkCommit(req); code != wire.None {
+		if code := g.checkCommit(req, producer != nil); code != wire.None {
 			return CommitError(req, code)
 		}
 	}
@@ -101,7 +109,10 @@ func (m *Machine) CommitOffsets(now Time, version int16, req *wire.OffsetCommitR
 		(&decision{m: m, now: now}).heard(mb)
 	}
 	resp := CommitError(req, wire.None)
-	w := &write{kind: writeOffsets, group: g}
+	w := &write{kind: writeOffsets, group: g, producer: producer}
+	if producer != nil {
+		w.kind = writeTxnOffsets
+	}
 	var records []Record
 	enc := encoder{}
 	for i := range req.Topics {
@@ -135,14 +146,17 @@ func (m *Machine) CommitOffsets(now Time, version int16, req *wire.OffsetCommitR
 }
 
 // checkCommit says whether the sender may commit offsets of the group.
-func (g *group) checkCommit(req *wire.OffsetCommitRequest) wire.Code {
+func (g *group) checkCommit(req *wire.OffsetCommitRequest, transactional bool) wire.Code {
 	if g.state == stateDead {
 		return wire.CoordinatorNotAvailable
 	}
 	if req.GenerationIDOrMemberEpoch < 0 && g.state == stateEmpty {
 		return wire.None
 	}
-	if req.GenerationIDOrMemberEpoch < 0 && req.MemberID == "" && req.GroupInstanceID == nil {
+	if anonymous(req) {
+		if transactional {
+			return wire.None // old producers do not say who consumes (before KIP-447)
+		}
 		// Nobody may move the offsets under members.
 		return wire.UnknownMemberID
 	}
@@ -152,7 +166,7 @@ func (g *group) checkCommit(req *wire.OffsetCommitRequest) wire.Code {
 	if req.GenerationIDOrMemberEpoch != g.generation {
 		return wire.IllegalGeneration
 	}
-	if g.state == stateCompleting {
+	if g.state == stateCompleting && !transactional {
 		// The member knows the new generation but has no assignment in it yet, so these are offsets of the old one.
 		return wire.RebalanceInProgress
 	}
@@ -261,7 +275,7 @@ func (m *Machine) underway(g *group, f func(*change)) {
 		return
 	}
 	for _, w := range m.inflight {
-		if w.kind != writeOffsets || w.group != g {
+		if !w.commits() || w.group != g {
 			continue
 		}
 		for i := range w.changes {

@@ -149,33 +149,48 @@ func (m *Machine) replayOffset(r *wire.Reader, e *Entry) error {
 		g.setOffset(key.Topic, key.Partition, o)
 		return nil
 	}
-	if m.producers[e.ProducerID] == nil {
-		m.producers[e.ProducerID] = map[*group]bool{}
-	}
-	m.producers[e.ProducerID][g] = true
-	if g.open == nil {
-		g.open = map[int64]pendingOffsets{}
-	}
-	if g.open[e.ProducerID] == nil {
-		g.open[e.ProducerID] = pendingOffsets{}
-	}
-	g.open[e.ProducerID][topicPartition{key.Topic, key.Partition}] = o
+	m.openOffset(g, e.ProducerID, topicPartition{key.Topic, key.Partition}, o)
 	return nil
 }
 
-// EndTransaction replays a marker: offsets of the producer's transaction become committed, unless a later commit
-// has overtaken them, or are dropped.
-func (m *Machine) EndTransaction(producerID int64, commit bool) {
+// openOffset takes over an offset of a transaction that is still open.
+func (m *Machine) openOffset(g *group, producerID int64, of topicPartition, o Offset) {
+	if m.producers[producerID] == nil {
+		m.producers[producerID] = map[*group]bool{}
+	}
+	m.producers[producerID][g] = true
+	if g.open == nil {
+		g.open = map[int64]pendingOffsets{}
+	}
+	if g.open[producerID] == nil {
+		g.open[producerID] = pendingOffsets{}
+	}
+	g.open[producerID][of] = o
+}
+
+// EndTransaction takes note of the marker at an offset, live or in replay: offsets of the producer's transaction become
+// committed, unless a later commit has overtaken them, or are dropped. To be told of a marker twice does no harm.
+func (m *Machine) EndTransaction(producerID int64, commit bool, at int64) {
 	for g := range m.producers[producerID] { //unordered: groups do not see each other
-		for tp, o := range g.open[producerID] { //unordered: neither do offsets
+		open := g.open[producerID]
+		for tp, o := range open { //unordered: neither do offsets
+			if o.record >= at {
+				continue // of the next transaction
+			}
+			delete(open, tp)
 			if old, ok := g.offsets[tp.topic][tp.partition]; commit && (!ok || old.record < o.record) {
 				g.setOffset(tp.topic, tp.partition, o)
 			}
 		}
-		delete(g.open, producerID)
-		m.drop(g)
+		if len(open) == 0 {
+			delete(g.open, producerID)
+			delete(m.producers[producerID], g)
+			m.drop(g)
+		}
 	}
-	delete(m.producers, producerID)
+	if len(m.producers[producerID]) == 0 {
+		delete(m.producers, producerID)
+	}
 }
 
 func (m *Machine) replayGroup(r *wire.Reader, e *Entry) error {

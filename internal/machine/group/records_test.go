@@ -56,18 +56,18 @@ func TestTransactionalOffsets(t *testing.T) {
 
 	// A plain commit behind the transaction's counts, wherever the marker comes.
 	mustApply(t, m, commitEntry(5, -1, "g", 1, 50))
-	m.EndTransaction(7, true)
+	m.EndTransaction(7, true, 1<<62)
 	check(false, "20 50 -1")
 	check(true, "20 50 UNSTABLE_OFFSET_COMMIT")
-	m.EndTransaction(8, false)
+	m.EndTransaction(8, false, 1<<62)
 	check(true, "20 50 -1")
 
 	// An abort leaves nothing of a group that had only that.
 	if m.Groups() != 2 {
 		t.Fatalf("%d groups", m.Groups())
 	}
-	m.EndTransaction(9, false)
-	m.EndTransaction(1234, true)
+	m.EndTransaction(9, false, 1<<62)
+	m.EndTransaction(1234, true, 1<<62)
 	if m.Groups() != 1 || len(m.producers) != 0 {
 		t.Fatalf("%d groups, %d producers", m.Groups(), len(m.producers))
 	}
@@ -86,7 +86,7 @@ func TestTransactionHoldsBackExpiryAndFallsWithDeletion(t *testing.T) {
 	}
 	d.deleteGroupsLine(args{"groups": "g"})
 	d.flush()
-	d.machine.EndTransaction(7, true)
+	d.machine.EndTransaction(7, true, 1<<62)
 	if d.machine.Groups() != 0 {
 		t.Fatalf("the group is still there:\n%s", d.out.String())
 	}
@@ -247,7 +247,7 @@ func FuzzApply(f *testing.F) {
 				return
 			}
 		}
-		d.machine.EndTransaction(producer, true)
+		d.machine.EndTransaction(producer, true, 1<<62)
 		d.machine.Loaded(d.now, &d.fx)
 		// Whatever was loaded must be able to live on.
 		for _, id := range sortedKeys(d.machine.groups) {

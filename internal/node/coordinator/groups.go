@@ -317,8 +317,8 @@ func (m *groupMachine) absorb(t *turn) {
 
 func (m *groupMachine) replay(e *group.Entry) (bool, error) { return m.machine.Apply(e) }
 
-func (m *groupMachine) endTransaction(producerID int64, commit bool) {
-	m.machine.EndTransaction(producerID, commit)
+func (m *groupMachine) endTransaction(producerID int64, commit bool, at int64) {
+	m.machine.EndTransaction(producerID, commit, at)
 }
 
 func (m *groupMachine) loaded(t *turn) {

@@ -93,7 +93,7 @@ func (l *loader[M]) replayEntry(entry []byte, info *record.EntryInfo) error {
 				return fmt.Errorf("reading the marker at offset %d: %w", info.BaseOffset, err)
 			}
 			if ok {
-				l.machine.endTransaction(marker.ProducerID, marker.Commit)
+				l.machine.endTransaction(marker.ProducerID, marker.Commit, info.BaseOffset)
 			}
 			return nil
 		}

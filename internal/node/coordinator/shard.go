@@ -31,11 +31,18 @@ type Log interface {
 	End() int64
 }
 
+// GuardedLog is a Log that takes batches of transactions.
+type GuardedLog interface {
+	Log
+	// AppendGuarded is Append for a batch with the guard that its verification gave (KIP-890).
+	AppendGuarded(batch []byte, guard uint64, done func(baseOffset int64, err error))
+}
+
 // machine is what a shard runs. All methods are called under the shard's lock, except replay and endTransaction,
 // which are called before the machine is shared.
 type machine interface {
 	replay(e *group.Entry) (known bool, err error)
-	endTransaction(producerID int64, commit bool)
+	endTransaction(producerID int64, commit bool, at int64)
 	loaded(t *turn)
 	expire(t *turn)
 	next() (mono int64, ok bool)
@@ -94,6 +101,7 @@ type outgoing struct {
 	log   Log
 	batch []byte
 	of    *pending
+	guard uint64 // of a transactional batch
 }
 
 // pendingLimit bounds what may wait for one partition's log. When the log is so far behind, who asks is told to come
@@ -230,7 +238,12 @@ func (s *shard[M]) enqueueBatch(t *turn, write *group.Write, records []group.Rec
 		w.left++
 	}
 	s.pendings = append(s.pendings, p)
-	b := record.NewBuilder(nil, record.Options{Codec: s.opts.codec, Level: compress.DefaultLevel})
+	opts := record.Options{Codec: s.opts.codec, Level: compress.DefaultLevel}
+	if tx := write.Producer; tx != nil {
+		opts.Idempotent, opts.Transactional = true, true
+		opts.ProducerID, opts.ProducerEpoch, opts.BaseSequence = tx.ID, tx.Epoch, -1
+	}
+	b := record.NewBuilder(nil, opts)
 	for _, r := range records {
 		b.Append(t.now.Wall, r.Key, r.Value)
 	}
@@ -239,7 +252,11 @@ func (s *shard[M]) enqueueBatch(t *turn, write *group.Write, records []group.Rec
 		p.settled, p.code = true, wire.MessageTooLarge
 		return
 	}
-	s.outbox = append(s.outbox, outgoing{s.log, batch, p})
+	out := outgoing{log: s.log, batch: batch, of: p}
+	if write.Producer != nil {
+		out.guard = write.Producer.Guard
+	}
+	s.outbox = append(s.outbox, out)
 }
 
 // firstBytes are the first records that have about as many bytes, at least one.
@@ -268,7 +285,12 @@ func (s *shard[M]) flush() {
 		s.flying++
 		term := s.term
 		s.mu.Unlock()
-		o.log.Append(o.batch, func(base int64, err error) { s.appended(term, o.of, base, err) })
+		done := func(base int64, err error) { s.appended(term, o.of, base, err) }
+		if log, ok := o.log.(GuardedLog); ok && o.guard != 0 {
+			log.AppendGuarded(o.batch, o.guard, done)
+		} else {
+			o.log.Append(o.batch, done)
+		}
 		s.mu.Lock()
 	}
 	s.outbox, s.sending = nil, false

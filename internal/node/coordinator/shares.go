@@ -185,7 +185,7 @@ func (c *Shares) prune(partition int32, before int64) {
 func (m *shareMachine) replay(e *group.Entry) (bool, error) { return m.state.Apply(e) }
 
 // endTransaction does nothing: there are no transactions on this topic.
-func (m *shareMachine) endTransaction(int64, bool) {}
+func (m *shareMachine) endTransaction(int64, bool, int64) {}
 
 func (m *shareMachine) loaded(t *turn) {
 	m.state.SetImage(m.shares.image.Load())

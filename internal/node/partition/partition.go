@@ -8,6 +8,7 @@ import (
 	"github.com/moldau/moldau/internal/disk/commitlog"
 	"github.com/moldau/moldau/internal/format/record"
 	"github.com/moldau/moldau/internal/format/wire"
+	"github.com/moldau/moldau/internal/machine/idempotence"
 )
 
 // Partition is one partition led by this node.
@@ -110,8 +111,13 @@ type CoordinatorLog struct{ *Partition }
 
 // Append adds one batch in the node's own name; done is called when it is stable.
 func (c CoordinatorLog) Append(batch []byte, done func(baseOffset int64, err error)) {
+	c.AppendGuarded(batch, uint64(idempotence.NoGuard), done)
+}
+
+// AppendGuarded is Append for a batch of a transaction, with the guard of its verification.
+func (c CoordinatorLog) AppendGuarded(batch []byte, guard uint64, done func(baseOffset int64, err error)) {
 	c.Log().Append(&commitlog.Append{
-		Records: batch, LeaderEpoch: c.LeaderEpoch(), Origin: commitlog.Coordinator,
+		Records: batch, LeaderEpoch: c.LeaderEpoch(), Origin: commitlog.Coordinator, Guard: idempotence.Guard(guard),
 		Done: func(a *commitlog.Append) {
 			if a.Err != nil {
 				done(-1, fmt.Errorf("%w: %w", Code(a.Err), a.Err))

@@ -1,0 +1,63 @@
+package txn
+
+import (
+	"regexp"
+	"slices"
+
+	"github.com/moldau/moldau/internal/format/wire"
+)
+
+// Describe describes one transactional id.
+func (m *Machine) Describe(id string) wire.DescribeTransactionsResponseTransactionState {
+	out := wire.DescribeTransactionsResponseTransactionState{TransactionalID: id}
+	t := m.txns[id]
+	switch {
+	case id == "":
+		out.ErrorCode = wire.InvalidRequest
+	case t == nil || t.retired:
+		out.ErrorCode = wire.TransactionalIDNotFound
+	default:
+		out.ProducerID, out.ProducerEpoch, out.TransactionState = t.producerID, t.epoch, t.state.String()
+		out.TransactionTimeoutMs, out.TransactionStartTimeMs = t.timeoutMs, t.startMs
+		for _, p := range byTopic(t.partitions) {
+			out.Topics = append(out.Topics, wire.DescribeTransactionsResponseTopicData{Topic: p.Topic, Partitions: p.PartitionIDs})
+		}
+	}
+	return out
+}
+
+// Filter is what ListTransactions asks for; an empty part asks for nothing.
+type Filter struct {
+	States      []State
+	ProducerIDs []int64
+	// RunningMs is how long a transaction has been open at least; negative for any.
+	RunningMs int64
+	// Pattern matches transactional ids; nil for any.
+	Pattern *regexp.Regexp
+}
+
+// List lists the transactional ids that the filter lets through, in their order.
+func (m *Machine) List(now Time, f *Filter) []wire.ListTransactionsResponseTransactionState {
+	var list []wire.ListTransactionsResponseTransactionState
+	for _, id := range m.ids() {
+		t := m.txns[id]
+		switch {
+		case t.retired,
+			len(f.ProducerIDs) > 0 && !slices.Contains(f.ProducerIDs, t.producerID),
+			len(f.States) > 0 && !slices.Contains(f.States, t.state),
+			f.RunningMs >= 0 && (t.startMs < 0 || t.state != Ongoing && !t.state.preparing() || now.Wall-t.startMs <= f.RunningMs),
+			f.Pattern != nil && !f.Pattern.MatchString(id):
+			continue
+		}
+		list = append(list, wire.ListTransactionsResponseTransactionState{
+			TransactionalID: t.id, ProducerID: t.producerID, TransactionState: t.state.String(),
+		})
+	}
+	return list
+}
+
+// ParseState reads a state's name as ListTransactions has it.
+func ParseState(name string) (State, bool) {
+	i := slices.Index(stateNames[:], name)
+	return State(i), i >= 0 && State(i) != PrepareEpochFence
+}
