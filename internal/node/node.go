@@ -149,6 +149,7 @@ func (n *Node) build() error {
 		Config: n.Config, Quorum: n.quorum, MetadataTopic: quorum.Topic, Table: n.table, Stores: n.stores, Groups: n.groups, Shares: n.shares,
 		Controllers: n.listeners.AdvertisedController, Telemetry: n.telemetry, LogLevel: n.o.LogLevel, Delivery: n.delivery,
 	})
+	n.groups.ServeShareGroups(n.shareParts())
 	n.quorum.Subscribe(n.follow)
 	n.monitor.openHTTP()
 	return nil

@@ -27,8 +27,9 @@ type GroupsConfig struct {
 type GroupSettings struct {
 	// SessionMs is share.session.timeout.ms.
 	SessionMs int32
-	// HeartbeatMs is share.heartbeat.interval.ms.
+	// HeartbeatMs is share.heartbeat.interval.ms. While Paced is set members that wait for something are told less.
 	HeartbeatMs int32
+	Paced       bool
 	// AssignmentMs is share.assignment.interval.ms, the least time between two assignments.
 	AssignmentMs int32
 }
@@ -40,7 +41,7 @@ func DefaultGroupsConfig() GroupsConfig {
 
 func (c *GroupsConfig) settings(id string) GroupSettings {
 	if c.Settings == nil {
-		return GroupSettings{SessionMs: 45_000, HeartbeatMs: 5_000, AssignmentMs: 1_000}
+		return GroupSettings{SessionMs: 45_000, HeartbeatMs: 5_000, Paced: true, AssignmentMs: 1_000}
 	}
 	return c.Settings(id)
 }
@@ -90,6 +91,8 @@ type shareGroup struct {
 	reads         map[string]int // how many members read a topic, by name
 	states        *stateTopics   // nil when no share partition has a state
 	stale         bool           // topics have changed since the hash was made
+	settings      GroupSettings  // as of the image, once configured
+	configured    bool
 }
 
 // member is one member of a group.
@@ -196,7 +199,8 @@ func (g *Groups) SetImage(now group.Time, img *metadata.Image, fx *group.Effects
 		}
 	}
 	for _, id := range g.IDs() {
-		if sg := g.groups[id]; sg.states != nil {
+		sg := g.groups[id]
+		if sg.configured = false; sg.states != nil {
 			t := &step{g: g, sg: sg, now: now, fx: fx}
 			t.dropDeletedTopics()
 			t.done()
@@ -248,8 +252,16 @@ func (g *Groups) Expire(now group.Time, fx *group.Effects) {
 	}
 }
 
+// settings are those of a group as of the image.
+func (g *Groups) settings(sg *shareGroup) *GroupSettings {
+	if !sg.configured {
+		sg.settings, sg.configured = g.config.settings(sg.id), true
+	}
+	return &sg.settings
+}
+
 func (g *Groups) heard(m *member, now group.Time) {
-	g.sessions.set(m, now.Mono+int64(g.config.settings(m.group.id).SessionMs))
+	g.sessions.set(m, now.Mono+int64(g.settings(m.group).SessionMs))
 }
 
 // find gives a share group, or why there is none.

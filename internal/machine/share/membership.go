@@ -106,7 +106,11 @@ const hurryMs = 200
 // assignment, is told to come back soon, so that it has something to read after a fraction of a second instead of
 // one or two heartbeat intervals of five.
 func (t *step) pace(m *member) int32 {
-	ms := t.g.config.settings(t.sg.id).HeartbeatMs
+	s := t.g.settings(t.sg)
+	ms := s.HeartbeatMs
+	if !s.Paced {
+		return ms
+	}
 	if t.sg.assignedEpoch < t.sg.epoch || m.epoch < t.sg.assignedEpoch || t.sg.states != nil && len(t.sg.states.initializing) > 0 {
 		return min(ms, hurryMs)
 	}
@@ -267,7 +271,7 @@ func (t *step) assign() {
 		return
 	}
 	// Targets without a single partition, as those of a group that has just begun, are no reason to wait.
-	wait := int64(t.g.config.settings(sg.id).AssignmentMs)
+	wait := int64(t.g.settings(sg).AssignmentMs)
 	if sg.assignedAt != 0 && wait != 0 && t.now.Wall < sg.assignedAt+wait && !sg.idle() {
 		return
 	}
@@ -341,8 +345,12 @@ func (t *step) reconcile(m *member, changed bool) {
 	}
 	target := t.sg.targets[m.id]
 	ids := t.g.topicIDs(m.topics)
-	if slices.ContainsFunc(target, func(tp assign.TopicPartitions) bool { return !slices.Contains(ids, tp.Topic) }) {
-		target = slices.DeleteFunc(slices.Clone(target), func(tp assign.TopicPartitions) bool { return !slices.Contains(ids, tp.Topic) })
+	foreign := func(tp assign.TopicPartitions) bool {
+		_, ok := slices.BinarySearchFunc(ids, tp.Topic, func(a, b wire.UUID) int { return slices.Compare(a[:], b[:]) })
+		return !ok
+	}
+	if slices.ContainsFunc(target, foreign) {
+		target = slices.DeleteFunc(slices.Clone(target), foreign)
 	}
 	previous := m.previous
 	if m.epoch != epoch {

@@ -74,10 +74,19 @@ func (c *Groups) DeleteGroups(req *wire.DeleteGroupsRequest, _ Client, _ int16, 
 			names = append(names, strings.Clone(id))
 		}
 	}
+	c.deleteShareStates(names, func(failed map[string]wire.Code) { c.deleteGroups(names, failed, done) })
+}
+
+// deleteGroups deletes groups, but for those that something has failed for already.
+func (c *Groups) deleteGroups(names []string, failed map[string]wire.Code, done func(*wire.DeleteGroupsResponse)) {
 	resp := &wire.DeleteGroupsResponse{Results: make([]wire.DeleteGroupsResponseDeletableGroupResult, len(names))}
 	byShard := map[*groupShard][]int{}
 	var order []*groupShard
 	for i, id := range names {
+		if resp.Results[i].ErrorCode = failed[id]; failed[id] != wire.None {
+			resp.Results[i].GroupID = id
+			continue
+		}
 		s := c.shardFor(id)
 		if byShard[s] == nil {
 			order = append(order, s)

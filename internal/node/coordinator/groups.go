@@ -12,6 +12,7 @@ import (
 	"github.com/moldau/moldau/internal/format/wire"
 	"github.com/moldau/moldau/internal/machine/group"
 	"github.com/moldau/moldau/internal/machine/metadata"
+	"github.com/moldau/moldau/internal/machine/share"
 	"github.com/moldau/moldau/internal/machine/streams"
 )
 
@@ -51,6 +52,8 @@ type Groups struct {
 	opts   options
 	config group.Config
 	image  atomic.Pointer[metadata.Image]
+	// shareParts never changes once partitions are led.
+	shareParts ShareParts
 	// streamsSettings are GroupConfig.Streams.
 	streamsSettings func(img *metadata.Image, group string) streams.Settings
 	// members is how many members of consumer groups there are in all partitions.
@@ -255,6 +258,7 @@ func (c *Groups) LeaveGroup(req *wire.LeaveGroupRequest, _ Client, version int16
 type groupMachine struct {
 	machine    *group.Machine
 	streams    *streams.Groups
+	share      *share.Groups
 	groups     *Groups
 	members    int64 // of consumer groups, as the node's count knows
 	logger     *slog.Logger
@@ -270,6 +274,7 @@ func newGroupMachine(c *Groups) *groupMachine {
 		joins: map[group.Ticket]func(*wire.JoinGroupResponse){}, syncs: map[group.Ticket]func(*wire.SyncGroupResponse){},
 	}
 	m.attachStreams(c.streamsSettings)
+	m.attachShare()
 	return m
 }
 
