@@ -107,8 +107,12 @@ func (c *cluster) command(t *testing.T, d *datadriven.TestData) string {
 		return fmt.Sprintf("%s %d+%d %s", said(b.ErrorCode, nil), b.ProducerIDStart, b.ProducerIDLen, names(records))
 	case "isr":
 		return c.isr(t, d, id, epoch)
+	case "assign-dirs":
+		return c.assign(t, d, id, epoch)
 	case "show":
 		return c.show(d.CmdArgs[0].Key)
+	case "show-all":
+		return c.showAdmin(d.CmdArgs[0].Key)
 	default:
 		return run(t, c, d)
 	}
@@ -256,7 +260,7 @@ func anyRequest(t *rapid.T, c *cluster) any {
 	if b := c.machine.Image().Broker(id); b != nil {
 		epoch = b.BrokerEpoch
 	}
-	switch rapid.IntRange(0, 7).Draw(t, "request") {
+	switch rapid.IntRange(0, 10).Draw(t, "request") {
 	case 0, 1:
 		return &wire.CreateTopicsRequest{Topics: []wire.CreateTopicsRequestCreatableTopic{{
 			Name: name, NumPartitions: int32(rapid.IntRange(1, 3).Draw(t, "partitions")), ReplicationFactor: int16(rapid.IntRange(1, 2).Draw(t, "rf")),
@@ -278,6 +282,25 @@ func anyRequest(t *rapid.T, c *cluster) any {
 			BrokerID: id, BrokerEpoch: epoch, CurrentMetadataOffset: math.MaxInt64,
 			WantFence: rapid.Bool().Draw(t, "fence"), WantShutDown: rapid.Bool().Draw(t, "stop"),
 		}
+	case 7:
+		return &wire.AlterClientQuotasRequest{Entries: []wire.AlterClientQuotasRequestEntryData{{
+			Entity: entity("user:" + name), Ops: []wire.AlterClientQuotasRequestOpData{{
+				Key: "producer_byte_rate", Value: float64(rapid.IntRange(0, 3).Draw(t, "rate")), Remove: rapid.Bool().Draw(t, "remove"),
+			}},
+		}}}
+	case 8:
+		if rapid.Bool().Draw(t, "remove") {
+			return &wire.AlterUserScramCredentialsRequest{Deletions: []wire.AlterUserScramCredentialsRequestScramCredentialDeletion{{Name: name, Mechanism: 1}}}
+		}
+		return &wire.AlterUserScramCredentialsRequest{Upsertions: []wire.AlterUserScramCredentialsRequestScramCredentialUpsertion{
+			{Name: name, Mechanism: 1, Iterations: 4096, Salt: []byte(name), SaltedPassword: []byte("salted")},
+		}}
+	case 9:
+		return &wire.AssignReplicasToDirsRequest{BrokerID: id, BrokerEpoch: epoch, Directories: []wire.AssignReplicasToDirsRequestDirectoryData{{
+			ID: wire.UUID{2, byte(rapid.IntRange(1, 4).Draw(t, "directory"))}, Topics: []wire.AssignReplicasToDirsRequestTopicData{{
+				TopicID: c.topicID(name), Partitions: []wire.AssignReplicasToDirsRequestPartitionData{{PartitionIndex: int32(rapid.IntRange(0, 2).Draw(t, "partition"))}},
+			}},
+		}}}
 	default:
 		return &wire.ElectLeadersRequest{ElectionType: int8(rapid.IntRange(0, 1).Draw(t, "kind"))}
 	}

@@ -164,6 +164,10 @@ func run(t *testing.T, c asker, d *datadriven.TestData) string {
 		return runReassign(t, c, lines)
 	case "features":
 		return runFeatures(t, c, lines)
+	case "quotas":
+		return runQuotas(t, c, lines, d.HasArg("validate-only"))
+	case "credentials":
+		return runScram(t, c, lines)
 	default:
 		t.Fatalf("%s: unknown command %s", d.Pos, d.Cmd)
 		return ""
