@@ -273,6 +273,9 @@ func (g *cleanGroup) publish() []*segment {
 	if len(g.txns) > 0 {
 		g.s.aborts = someAborts
 	}
+	// What waits for the old transaction indexes was read by the cleaning as well; a start may have found it again.
+	from, to := g.s.base, l.segs[at+len(old)].base
+	l.aborted = slices.DeleteFunc(slices.Clone(l.aborted), func(t AbortedTxn) bool { return t.LastOffset >= from && t.LastOffset < to })
 	l.segs = slices.Concat(l.segs[:at], []*segment{g.s}, l.segs[at+len(old):])
 	l.clean.swaps++
 	for _, s := range old {

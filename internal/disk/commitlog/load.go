@@ -349,6 +349,12 @@ func (d *logLoad) has(name string) bool {
 	return ok
 }
 
+// wholeEntries tells whether the directory has an index of that name which is not torn.
+func (d *logLoad) wholeEntries(name string, entry int64) bool {
+	e, ok := d.find(name)
+	return ok && e.Size%entry == 0
+}
+
 // isEmpty tells whether the directory was listed with a file of that name that has no bytes.
 func (d *logLoad) isEmpty(path string) bool {
 	e, ok := d.find(filepath.Base(path))
@@ -460,7 +466,7 @@ func (d *logLoad) openSegments() error {
 		if d.has(name + txnIndexSuffix) {
 			s.aborts = someAborts
 		}
-		if e.Size > 0 && !(d.has(name+indexSuffix) && d.has(name+timeIndexSuffix)) {
+		if e.Size > 0 && !(d.wholeEntries(name+indexSuffix, offsetEntryBytes) && d.wholeEntries(name+timeIndexSuffix, timeEntryBytes)) {
 			s.idx.made = false
 		}
 		l.segs = append(l.segs, s)

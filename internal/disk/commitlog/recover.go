@@ -36,7 +36,7 @@ func (d *logLoad) trust() error {
 	for i, s := range l.segs {
 		last := i == len(l.segs)-1
 		if !s.idx.made {
-			d.note("the index of %s is missing and is rebuilt", s.log.path)
+			d.note("the index of %s is missing or damaged and is rebuilt", s.log.path)
 			if err := d.rebuildIndex(s); err != nil {
 				return err
 			}
@@ -63,6 +63,8 @@ func (d *logLoad) resume(s *segment, end int64) (int64, error) {
 	}
 	next := s.base
 	s.size, s.flushed = end, end
+	// What is added from now on has to be synced when the segment is closed.
+	s.timesKnown, s.idx.synced = true, false
 	if end == 0 {
 		return next, nil
 	}
@@ -87,7 +89,6 @@ func (d *logLoad) resume(s *segment, end int64) (int64, error) {
 	if err != nil {
 		return 0, &CorruptError{Path: s.log.path, Pos: at, Why: err.Error()}
 	}
-	s.timesKnown = true
 	return next, nil
 }
 
@@ -357,7 +358,7 @@ func (r *recovery) begin() error {
 	}
 	for j, s := range l.segs[:i] {
 		if !s.idx.made {
-			r.note("the index of %s is missing and is rebuilt", s.log.path)
+			r.note("the index of %s is missing or damaged and is rebuilt", s.log.path)
 			if err := r.rebuildIndex(l.segs[j]); err != nil {
 				return err
 			}
@@ -366,7 +367,7 @@ func (r *recovery) begin() error {
 	s := l.segs[i]
 	r.seg, r.first, r.next = i, i, s.base
 	if r.point <= s.base {
-		return nil
+		return r.closeIndex(i - 1)
 	}
 	f, err := l.store.files.hold(&s.log)
 	if err != nil {
@@ -397,6 +398,20 @@ func (r *recovery) begin() error {
 	if given && r.pos == s.size {
 		r.next = max(r.next, min(r.point, l.segs[i+1].base)) // compaction leaves holes
 	}
+	return nil
+}
+
+// closeIndex completes the index of the segment that ends at the recovery point: it may have been closed after the point
+// was written, and its last entry with it.
+func (r *recovery) closeIndex(i int) error {
+	if i < 0 {
+		return nil
+	}
+	s := r.log.segs[i]
+	if _, err := r.resume(s, s.size); err != nil {
+		return err
+	}
+	s.idx.addTime(s.maxTs, s.maxTsOffset)
 	return nil
 }
 
