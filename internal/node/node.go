@@ -60,7 +60,8 @@ type Node struct {
 	listeners *config.NodeListeners
 	identity  *quorum.Identity
 	stores    []*commitlog.Store
-	meta      *commitlog.Store // the one that holds the metadata log
+	cleaner   *commitlog.Cleaner // nil: nothing is compacted
+	meta      *commitlog.Store   // the one that holds the metadata log
 	quorum    *quorum.Quorum
 	table     *partition.Table
 	groups    *coordinator.Groups
@@ -226,6 +227,7 @@ func (n *Node) openStores() error {
 	if !slices.Contains(dirs, metaDir) {
 		all = append(slices.Clone(dirs), metaDir)
 	}
+	n.cleaner = n.newCleaner()
 	for _, dir := range all {
 		s, err := commitlog.Open(n.storeOptions(dir))
 		if err != nil {
@@ -252,6 +254,7 @@ func (n *Node) storeOptions(dir string) commitlog.StoreOptions {
 		RecoveryThreads:    cfg.GetInt("num.recovery.threads.per.data.dir"),
 		RetentionCheckMs:   cfg.GetLong("log.retention.check.interval.ms"),
 		OffsetCheckpointMs: cfg.GetLong("log.flush.offset.checkpoint.interval.ms"),
+		Cleaner:            n.cleaner,
 		OnFail:             func(err error) { n.directoryFailed(dir, err) },
 		Config: func(topic string, _ int32) commitlog.LogConfig {
 			if topic == quorum.Topic {
@@ -339,6 +342,7 @@ func (n *Node) configure(img *metadata.Image, d *metadata.Delta) {
 		n.o.Logger.Warn("some dynamic broker settings are not used", "error", err)
 	}
 	n.config.Store(next)
+	n.configureCleaner()
 	n.limitConnections(next)
 }
 
@@ -401,6 +405,7 @@ func (n *Node) Stop(done func(error)) {
 	n.quorum.Close(func(quorumErr error) {
 		// Not here: this is the committer's goroutine, which the stores wait for.
 		n.o.World.Go("close", func() {
+			n.closeCleaner()
 			errs := []error{serverErr, quorumErr}
 			for _, s := range n.allStores() {
 				errs = append(errs, s.CloseClean(epoch))
@@ -412,6 +417,7 @@ func (n *Node) Stop(done func(error)) {
 
 // Kill leaves the node as kill -9 would: nothing is written any more.
 func (n *Node) Kill() {
+	n.closeCleaner()
 	for _, s := range n.allStores() {
 		s.Abandon()
 	}
@@ -436,6 +442,7 @@ func (n *Node) allStores() []*commitlog.Store {
 
 // abort takes down what was built before a step failed.
 func (n *Node) abort() {
+	n.closeCleaner()
 	n.openOnce.Do(func() { close(n.opened) })
 	for _, s := range n.allStores() {
 		s.Abandon()

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"slices"
 	"sync"
 
@@ -267,8 +268,11 @@ func (t *Table) configure(img *metadata.Image, name string) {
 
 // logConfig is what of a topic's settings, and of the broker's, concerns its logs. Where the log takes
 // 0 for "the default", an explicit 0 becomes the smallest value that means the same.
+//
+// Without storage elsewhere, local.retention.ms and local.retention.bytes have no meaning, as in Kafka: all there is is local, and
+// retention.ms and retention.bytes count.
 func (t *Table) logConfig(c *config.TopicConfig) commitlog.LogConfig {
-	return commitlog.LogConfig{
+	l := commitlog.LogConfig{
 		SegmentBytes:       int64(c.SegmentBytes),
 		SegmentMs:          c.SegmentMs,
 		IndexBytes:         c.SegmentIndexBytes,
@@ -280,7 +284,16 @@ func (t *Table) logConfig(c *config.TopicConfig) commitlog.LogConfig {
 		FileDeleteDelayMs:  orOne(c.FileDeleteDelayMs),
 		Written:            c.AckDurability == config.AckWritten,
 		ProducerExpiryMs:   t.o.Broker().GetLong("producer.id.expiration.ms"),
+		SegmentJitterMs:    c.SegmentJitterMs,
+		MinCleanableRatio:  max(c.MinCleanableDirtyRatio, math.SmallestNonzeroFloat64),
+		MinCompactionLagMs: c.MinCompactionLagMs,
+		MaxCompactionLagMs: c.MaxCompactionLagMs,
+		DeleteRetentionMs:  orOne(c.DeleteRetentionMs),
 	}
+	if !c.Delete && !c.Compact {
+		l.RetentionBytes, l.RetentionMs = -1, -1 // an empty cleanup.policy keeps everything
+	}
+	return l
 }
 
 func orOne(v int64) int64 {
