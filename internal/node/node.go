@@ -27,7 +27,9 @@ import (
 	"github.com/moldau/moldau/internal/config"
 	"github.com/moldau/moldau/internal/disk/commitlog"
 	"github.com/moldau/moldau/internal/disk/vfs"
+	"github.com/moldau/moldau/internal/format/wire"
 	"github.com/moldau/moldau/internal/machine/metadata"
+	"github.com/moldau/moldau/internal/machine/txn"
 	"github.com/moldau/moldau/internal/network/edge"
 	"github.com/moldau/moldau/internal/node/broker"
 	"github.com/moldau/moldau/internal/node/coordinator"
@@ -54,24 +56,25 @@ type Options struct {
 
 // Node is a running node.
 type Node struct {
-	o         Options
-	static    *config.BrokerConfig
-	config    atomic.Pointer[config.BrokerConfig]
-	listeners *config.NodeListeners
-	identity  *quorum.Identity
-	stores    []*commitlog.Store
-	cleaner   *commitlog.Cleaner // nil: nothing is compacted
-	meta      *commitlog.Store   // the one that holds the metadata log
-	quorum    *quorum.Quorum
-	table     *partition.Table
-	groups    *coordinator.Groups
-	shares    *coordinator.Shares
-	delivery  *share.Delivery
-	telemetry *telemetry.Table
-	broker    *broker.Broker
-	server    *edge.Server
-	monitor   monitor
-	addr      string
+	o            Options
+	static       *config.BrokerConfig
+	config       atomic.Pointer[config.BrokerConfig]
+	listeners    *config.NodeListeners
+	identity     *quorum.Identity
+	stores       []*commitlog.Store
+	cleaner      *commitlog.Cleaner // nil: nothing is compacted
+	meta         *commitlog.Store   // the one that holds the metadata log
+	quorum       *quorum.Quorum
+	table        *partition.Table
+	groups       *coordinator.Groups
+	shares       *coordinator.Shares
+	transactions *coordinator.Transactions
+	delivery     *share.Delivery
+	telemetry    *telemetry.Table
+	broker       *broker.Broker
+	server       *edge.Server
+	monitor      monitor
+	addr         string
 
 	// opened is closed when requests are served, or when it is clear that they
 	// will not be; serving tells which.
@@ -140,15 +143,21 @@ func (n *Node) build() error {
 		World: n.o.World, Moved: n.moved,
 	})
 	groups := groupConfig(n.static)
+	groups.ConsumerSettings = n.consumerSettings
 	groups.Streams = n.streamsSettings
 	n.groups = coordinator.NewGroups(n.o.World, n.o.Logger, groups)
 	n.telemetry = telemetry.New(n.o.World)
 	n.shares = coordinator.NewShares(n.o.World, n.o.Logger, shareConfig(n.static))
 	n.delivery = share.New(n.deliveryOptions())
+	n.transactions = coordinator.NewTransactions(n.o.World, n.o.Logger, transactionConfig(n.static), coordinator.Surroundings{
+		ProducerID:   func(done func(int64, wire.Code)) { n.broker.NewProducerID(done) },
+		WriteMarkers: func(m *txn.Markers, epoch int32, done func([]txn.Partition)) { n.broker.WriteMarkers(m, epoch, done) },
+	})
 	n.broker = broker.New(broker.Options{
 		NodeID: n.static.NodeID(), ClusterID: n.identity.ClusterID, World: n.o.World, Logger: n.o.Logger,
 		Config: n.Config, Quorum: n.quorum, MetadataTopic: quorum.Topic, Table: n.table, Stores: n.stores, Groups: n.groups, Shares: n.shares,
 		Controllers: n.listeners.AdvertisedController, Telemetry: n.telemetry, LogLevel: n.o.LogLevel, Delivery: n.delivery,
+		Transactions: n.transactions,
 	})
 	n.groups.ServeShareGroups(n.shareParts())
 	n.quorum.Subscribe(n.follow)
@@ -323,8 +332,8 @@ func (n *Node) follow(img *metadata.Image, d *metadata.Delta) {
 	n.shares.SetImage(img)
 	n.delivery.SetImage(img, d == nil || len(d.Configs()) > 0)
 	n.groups.SetImage(img)
+	n.transactions.SetVersion(img.Features()[metadata.FeatureTransactionVersion])
 	n.coordinate(img, d)
-	n.coordinateShares(img, d)
 	n.subscribe(img, d)
 	n.assignChanged(img, d)
 }
@@ -344,40 +353,6 @@ func (n *Node) configure(img *metadata.Image, d *metadata.Delta) {
 	n.config.Store(next)
 	n.configureCleaner()
 	n.limitConnections(next)
-}
-
-// coordinate makes this node the coordinator of the partitions of __consumer_offsets that it leads.
-func (n *Node) coordinate(img *metadata.Image, d *metadata.Delta) {
-	topic, ok := img.Topic(coordinator.OffsetsTopic)
-	if !ok {
-		return
-	}
-	changed := d == nil || slices.ContainsFunc(d.Topics(), func(c metadata.TopicChange) bool { return c.After == topic })
-	if !changed {
-		return
-	}
-	n.groups.SetPartitions(int32(len(topic.Partitions)))
-	for i, p := range topic.Partitions {
-		local := n.table.ByName(topic.Name).Partition(int32(i))
-		if local != nil && p.Leader == n.static.NodeID() {
-			n.groups.Elect(int32(i), p.LeaderEpoch, partition.CoordinatorLog{Partition: local})
-		}
-	}
-}
-
-// coordinateShares makes this node the coordinator of the partitions of __share_group_state that it leads.
-func (n *Node) coordinateShares(img *metadata.Image, d *metadata.Delta) {
-	topic, ok := img.Topic(coordinator.ShareTopic)
-	if !ok || d != nil && !slices.ContainsFunc(d.Topics(), func(c metadata.TopicChange) bool { return c.After == topic }) {
-		return
-	}
-	n.shares.SetPartitions(int32(len(topic.Partitions)))
-	for i, p := range topic.Partitions {
-		local := n.table.ByName(topic.Name).Partition(int32(i))
-		if local != nil && p.Leader == n.static.NodeID() {
-			n.shares.Elect(int32(i), p.LeaderEpoch, partition.CoordinatorLog{Partition: local})
-		}
-	}
 }
 
 // Close stops the node cleanly and returns when it has stopped.
@@ -401,6 +376,7 @@ func (n *Node) Stop(done func(error)) {
 	n.monitor.closeHTTP()
 	n.groups.Close()
 	n.shares.Close()
+	n.transactions.Close()
 	epoch := n.quorum.BrokerEpoch()
 	n.quorum.Close(func(quorumErr error) {
 		// Not here: this is the committer's goroutine, which the stores wait for.

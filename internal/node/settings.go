@@ -5,9 +5,11 @@ import (
 	"net"
 	"path/filepath"
 	"strconv"
+	"strings"
 
 	"github.com/moldau/moldau/internal/config"
 	"github.com/moldau/moldau/internal/format/compress"
+	"github.com/moldau/moldau/internal/machine/group"
 	"github.com/moldau/moldau/internal/machine/metadata"
 	"github.com/moldau/moldau/internal/machine/streams"
 	"github.com/moldau/moldau/internal/node/coordinator"
@@ -91,6 +93,17 @@ func shareConfig(cfg *config.BrokerConfig) coordinator.ShareConfig {
 	return c
 }
 
+// transactionConfig is what of the settings concerns transactions.
+func transactionConfig(cfg *config.BrokerConfig) coordinator.TransactionConfig {
+	c := coordinator.DefaultTransactionConfig()
+	c.Partitions = int32(cfg.GetInt("transaction.state.log.num.partitions"))
+	c.MaxTimeoutMs = int32(cfg.GetInt("transaction.max.timeout.ms"))
+	c.AbortCheckMs = int64(cfg.GetInt("transaction.abort.timed.out.transaction.cleanup.interval.ms"))
+	c.ExpirationMs = int64(cfg.GetInt("transactional.id.expiration.ms"))
+	c.ExpirationCheckMs = int64(cfg.GetInt("transaction.remove.expired.transaction.cleanup.interval.ms"))
+	return c
+}
+
 // groupConfig is what of the settings concerns groups.
 func groupConfig(cfg *config.BrokerConfig) coordinator.GroupConfig {
 	g := coordinator.DefaultGroupConfig()
@@ -104,6 +117,7 @@ func groupConfig(cfg *config.BrokerConfig) coordinator.GroupConfig {
 	g.OffsetMetadataMaxBytes = int32(cfg.GetInt("offset.metadata.max.bytes"))
 	g.OffsetsRetentionMs = int64(cfg.GetInt("offsets.retention.minutes")) * 60_000
 	g.RetentionCheckIntervalMs = cfg.GetLong("offsets.retention.check.interval.ms")
+	g.Consumer = consumerGroupConfig(cfg)
 	return g
 }
 
@@ -142,6 +156,53 @@ func (n *Node) deliverySettings(img *metadata.Image, group string) share.Setting
 		s.Reset = share.ResetEarliest
 	case "by_duration":
 		s.Reset, s.ResetMs = share.ResetByDuration, ms
+	}
+	return s
+}
+
+// consumerGroupConfig is what of the settings concerns consumer groups.
+func consumerGroupConfig(cfg *config.BrokerConfig) group.ConsumerConfig {
+	c := group.ConsumerConfig{
+		MaxSize: int32(cfg.GetInt("group.consumer.max.size")), RegexRefreshMs: cfg.GetLong("group.consumer.regex.refresh.interval.ms"),
+	}
+	for _, name := range cfg.GetList("group.consumer.assignors") {
+		// Those of Kafka may be given by their Java class, too.
+		switch name {
+		case "org.apache.kafka.coordinator.group.assignor.UniformAssignor":
+			name = "uniform"
+		case "org.apache.kafka.coordinator.group.assignor.RangeAssignor":
+			name = "range"
+		}
+		if name == "uniform" || name == "range" {
+			c.Assignors = append(c.Assignors, name)
+		}
+	}
+	if len(c.Assignors) == 0 {
+		c.Assignors = []string{"uniform"}
+	}
+	policy := strings.ToLower(cfg.GetString("group.consumer.migration.policy"))
+	c.Upgrade = policy == "upgrade" || policy == "bidirectional"
+	c.Downgrade = policy == "downgrade" || policy == "bidirectional"
+	return c
+}
+
+// consumerSettings is what of a group's settings concerns its consumers. Intervals that nobody has set are paced.
+func (n *Node) consumerSettings(img *metadata.Image, id string) group.ConsumerSettings {
+	overrides := img.Config(metadata.Resource{Type: metadata.GroupResource, Name: id})
+	g, err := config.ResolveGroup(n.Config(), overrides)
+	if err != nil {
+		n.o.Logger.Warn("some settings of a group are not used", "group", id, "error", err)
+	}
+	set := func(key string) bool {
+		_, ok := overrides[key]
+		return ok || n.Config().IsSet("group."+key)
+	}
+	s := group.ConsumerSettings{
+		SessionMs: int32(g.GetInt("consumer.session.timeout.ms")), HeartbeatMs: int32(g.GetInt("consumer.heartbeat.interval.ms")),
+		Paced: !set("consumer.heartbeat.interval.ms"), AssignmentMs: -1,
+	}
+	if set("consumer.assignment.interval.ms") {
+		s.AssignmentMs = int32(g.GetInt("consumer.assignment.interval.ms"))
 	}
 	return s
 }

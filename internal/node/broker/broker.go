@@ -41,6 +41,8 @@ type Quorum interface {
 	Image() *metadata.Image
 	// BrokerEpoch is that of this node's registration.
 	BrokerEpoch() int64
+	// KRaftVersion is the finalized kraft.version.
+	KRaftVersion() int16
 	// The voters, and how they shall change.
 	DescribeQuorum(*wire.DescribeQuorumRequest) *wire.DescribeQuorumResponse
 	AddVoter(*wire.AddRaftVoterRequest) *wire.AddRaftVoterResponse
@@ -66,6 +68,8 @@ type Options struct {
 	Stores      []*commitlog.Store
 	Groups      *coordinator.Groups
 	Shares      *coordinator.Shares
+	// Transactions coordinates transactions.
+	Transactions *coordinator.Transactions
 	// Delivery serves the members of share groups.
 	Delivery *share.Delivery
 	// LogLevel is that of Logger.
@@ -84,14 +88,15 @@ type Broker struct {
 	quorum    Quorum
 	metaTopic string
 	// controllers never changes.
-	controllers []config.Listener
-	table       *partition.Table
-	stores      []*commitlog.Store
-	groups      *coordinator.Groups
-	shares      *coordinator.Shares
-	delivery    *share.Delivery
-	telemetry   *telemetry.Table
-	logLevel    *slog.LevelVar
+	controllers  []config.Listener
+	table        *partition.Table
+	stores       []*commitlog.Store
+	groups       *coordinator.Groups
+	shares       *coordinator.Shares
+	delivery     *share.Delivery
+	transactions *coordinator.Transactions
+	telemetry    *telemetry.Table
+	logLevel     *slog.LevelVar
 
 	// handlers has every API that is served; it never changes.
 	handlers    map[int16]handler
@@ -113,7 +118,7 @@ func New(o Options) *Broker {
 		quorum: o.Quorum, metaTopic: o.MetadataTopic, table: o.Table, handlers: table(), stores: o.Stores, groups: o.Groups,
 	}
 	b.controllers, b.shares, b.delivery = o.Controllers, o.Shares, o.Delivery
-	b.figures = newFigures()
+	b.figures, b.transactions = newFigures(), o.Transactions
 	b.telemetry, b.logLevel = o.Telemetry, o.LogLevel
 	b.sessions = newSessionCache(o.World, int(o.Config().GetLong("max.incremental.fetch.session.cache.slots")))
 	return b
@@ -171,7 +176,8 @@ func on[T any, P message[T], R response](f func(b *Broker, q *edge.Request, m P,
 		m := P(new(T))
 		r := wire.NewReader(q.Body)
 		m.Decode(r, q.Version)
-		if err := r.Finish(); err != nil {
+		// Bytes behind the message are let be, as in Kafka: librdkafka 2 writes one too many when it asks for all topics.
+		if err := r.Err(); err != nil {
 			q.Hangup(malformed(q, err))
 			return
 		}

@@ -33,7 +33,7 @@ func (b *Broker) internalTopicRequest(name string) wire.CreateTopicsRequestCreat
 		t.NumPartitions, t.ReplicationFactor = int32(cfg.GetInt("offsets.topic.num.partitions")), int16(cfg.GetInt("offsets.topic.replication.factor"))
 		set("segment.bytes", strconv.FormatInt(cfg.GetLong("offsets.topic.segment.bytes"), 10))
 		set("compression.type", "producer")
-	case "__transaction_state":
+	case coordinator.TransactionTopic:
 		t.NumPartitions, t.ReplicationFactor = int32(cfg.GetInt("transaction.state.log.num.partitions")), int16(cfg.GetInt("transaction.state.log.replication.factor"))
 		set("segment.bytes", strconv.FormatInt(cfg.GetLong("transaction.state.log.segment.bytes"), 10))
 	default:
@@ -71,6 +71,8 @@ func coordinatorTopic(kind int8) string {
 	switch kind {
 	case groupCoordinator:
 		return offsetsTopic
+	case transactionCoordinator:
+		return coordinator.TransactionTopic
 	case shareCoordinator:
 		return coordinator.ShareTopic
 	default:
@@ -107,9 +109,6 @@ func (b *Broker) findCoordinator(q *edge.Request, m *wire.FindCoordinatorRequest
 	}
 	node, code, message := b.nodeID, wire.None, ""
 	switch {
-	case m.KeyType == transactionCoordinator:
-		node, host, port = -1, "", -1
-		code, message = wire.InvalidRequest, "this node has no transaction coordinator yet"
 	case m.KeyType == shareCoordinator && q.Version < 6:
 		node, host, port, code = -1, "", -1, wire.InvalidRequest
 	case coordinatorTopic(m.KeyType) == "":

@@ -11,6 +11,8 @@ import (
 	"github.com/moldau/moldau/internal/format/compress"
 	"github.com/moldau/moldau/internal/format/record"
 	"github.com/moldau/moldau/internal/format/wire"
+	"github.com/moldau/moldau/internal/machine/idempotence"
+	"github.com/moldau/moldau/internal/machine/txn"
 	"github.com/moldau/moldau/internal/network/edge"
 	"github.com/moldau/moldau/internal/node/partition"
 )
@@ -24,7 +26,9 @@ type produce struct {
 	resp wire.ProduceResponse
 
 	appends []produceAppend
-	pending atomic.Int32
+	// unverified are those about which the transaction coordinator has to be asked.
+	unverified []*produceAppend
+	pending    atomic.Int32
 	// done is op.appended, bound once.
 	done func(*commitlog.Append)
 }
@@ -73,7 +77,7 @@ func (b *Broker) serveProduce(q *edge.Request) {
 	r := wire.NewReader(q.Body)
 	r.AliasStrings = true
 	op.req.Decode(r, q.Version)
-	if err := r.Finish(); err != nil {
+	if err := r.Err(); err != nil {
 		op.release()
 		q.Hangup(malformed(q, err))
 		return
@@ -115,6 +119,7 @@ func (op *produce) start() {
 			op.pending.Add(-1)
 		}
 	}
+	op.verify()
 }
 
 // topic finds the topic that data is for; code is what a missing one, or a
@@ -137,11 +142,6 @@ func (op *produce) append(a *produceAppend, records []byte) {
 	limits.Now = clock.Millis(op.b.world.Now())
 	limits.RefuseZstd = op.q.Version < 7
 	info, err := record.Validate(records, &limits)
-	if err == nil && info.Batch.IsTransactional() {
-		a.code, a.message = wire.InvalidTxnState, "transactional records cannot be produced: this node has no transaction coordinator yet"
-		op.pending.Add(-1)
-		return
-	}
 	var batch record.Batch
 	if err == nil {
 		batch, err = record.Prepare(nil, &info, &limits)
@@ -154,7 +154,64 @@ func (op *produce) append(a *produceAppend, records []byte) {
 	a.Records = batch
 	a.LeaderEpoch = a.part.LeaderEpoch()
 	a.Done = op.done
+	if batch.IsTransactional() && !op.announce(a) {
+		return
+	}
 	a.part.Log().Append(&a.Append)
+}
+
+// announce tells the log of a transactional batch before the transaction coordinator is asked about it, if it has to be
+// (KIP-890). It reports whether the batch can be appended at once.
+func (op *produce) announce(a *produceAppend) bool {
+	if op.req.TransactionalID == nil {
+		a.code, a.message = wire.InvalidProducerIDMapping, "transactional records come without a transactional id"
+		op.pending.Add(-1)
+		return false
+	}
+	guard, err := a.part.Log().BeginVerification(a.Records, op.q.Version >= implicitProduceSince)
+	if err != nil {
+		a.code, a.message = appendCode(err)
+		op.pending.Add(-1)
+		return false
+	}
+	if a.Guard = guard; guard == idempotence.NoGuard {
+		return true
+	}
+	op.unverified = append(op.unverified, a)
+	return false
+}
+
+// verify asks the transaction coordinator about all batches that have been announced, and appends those that take part.
+func (op *produce) verify() {
+	list := op.unverified
+	if len(list) == 0 {
+		return
+	}
+	op.unverified = nil
+	batch := record.Batch(list[0].Records)
+	producer := txn.Producer{ID: batch.ProducerID(), Epoch: batch.ProducerEpoch()}
+	parts := make([]txn.Partition, len(list))
+	for i, a := range list {
+		parts[i] = txn.Partition{Topic: a.part.Topic, Index: a.part.Index}
+	}
+	bump, abortable := op.q.Version >= implicitProduceSince, op.q.Version >= abortableSince
+	op.b.askTransaction(*op.req.TransactionalID, producer, parts, bump, func(codes []wire.Code) {
+		for i, a := range list {
+			if codes[i] != wire.None {
+				a.code, a.message = verified(codes[i], bump, abortable), verifyMessage(codes[i])
+				op.finishOne()
+				continue
+			}
+			a.part.Log().Append(&a.Append)
+		}
+	})
+}
+
+// abortableSince is the version of Produce whose clients know TRANSACTION_ABORTABLE (KIP-890).
+const abortableSince = 11
+
+func verifyMessage(code wire.Code) string {
+	return "the transaction coordinator has not verified the partition: " + code.Message()
 }
 
 // limitsOf is what a topic's configuration demands of a batch.

@@ -63,21 +63,28 @@ func (p *producerIDs) fetch(b *Broker) {
 	})
 }
 
-// serveInitProducerID gives idempotent producers their id (KIP-98). There is no
-// transaction coordinator yet, so a transactional id is refused. An id and epoch
+// serveInitProducerID gives producers their id (KIP-98): those with a transactional id by the transaction coordinator. An id and epoch
 // that a producer without transactions had before (KIP-360) are not looked at: it gets a new one.
-func serveInitProducerID(b *Broker, _ *edge.Request, m *wire.InitProducerIdRequest, answer func(*wire.InitProducerIdResponse)) {
+func serveInitProducerID(b *Broker, q *edge.Request, m *wire.InitProducerIdRequest, answer func(*wire.InitProducerIdResponse)) {
 	out := &wire.InitProducerIdResponse{}
 	out.SetDefaults()
 	out.ProducerEpoch = -1
-	if m.TransactionalID != nil {
+	if (m.ProducerID == -1) != (m.ProducerEpoch == -1) {
 		out.ErrorCode = wire.InvalidRequest
 		answer(out)
 		return
 	}
-	if (m.ProducerID == -1) != (m.ProducerEpoch == -1) {
-		out.ErrorCode = wire.InvalidRequest
-		answer(out)
+	if m.TransactionalID != nil {
+		switch {
+		case m.Enable2Pc: // transaction.two.phase.commit.enable is off
+			out.ErrorCode = wire.TransactionalIDAuthorizationFailed
+			answer(out)
+		case m.KeepPreparedTxn:
+			out.ErrorCode = wire.UnsupportedVersion
+			answer(out)
+		default:
+			b.transactions.InitProducerID(m, client(q), q.Version, answer)
+		}
 		return
 	}
 	b.producerIDs.take(b, func(id int64, code wire.Code) {

@@ -128,6 +128,20 @@ func (c CoordinatorLog) AppendGuarded(batch []byte, guard uint64, done func(base
 	})
 }
 
+// AppendMarker ends a producer's transaction in the partition; version is what WriteTxnMarkers says of the
+// transaction's. done gets the marker's offset.
+func (p *Partition) AppendMarker(m *record.EndTxnMarker, version int16, done func(offset int64, err error)) {
+	batch, err := record.AppendEndTxnMarker(nil, m)
+	if err != nil {
+		done(-1, err)
+		return
+	}
+	p.Log().Append(&commitlog.Append{
+		Records: batch, LeaderEpoch: p.LeaderEpoch(), Origin: commitlog.Coordinator, TransactionVersion: version,
+		Done: func(a *commitlog.Append) { done(a.BaseOffset, a.Err) },
+	})
+}
+
 // Start is the first offset there is.
 func (c CoordinatorLog) Start() int64 { return c.Log().Start() }
 
