@@ -281,3 +281,27 @@ func TestListenerRoles(t *testing.T) {
 		}
 	}
 }
+
+// librdkafka 2 writes one byte too many when it asks for all topics: a subscription by pattern depends on the answer.
+func TestBytesBehindTheMessage(t *testing.T) {
+	r := newRig(t)
+	r.create("a", 1)
+	h := wire.RequestHeader{APIKey: wire.KeyMetadata, APIVersion: 13, CorrelationID: 1}
+	frame := append(wire.AppendRequestFrame(nil, &h, &wire.MetadataRequest{}), 0)
+	var resp wire.MetadataResponse
+	answered := false
+	r.conn.Send(frame[4:], func(b []byte, err error) {
+		if answered = true; err != nil {
+			t.Fatal(err)
+		}
+		rd := wire.NewReader(b)
+		if _, err := wire.DecodeResponseHeader(rd, h.APIKey, h.APIVersion); err != nil {
+			t.Fatal(err)
+		}
+		resp.Decode(rd, h.APIVersion)
+	})
+	r.until("the answer", time.Minute, func() bool { return answered })
+	if len(resp.Topics) != 1 {
+		t.Errorf("%d topics, want 1", len(resp.Topics))
+	}
+}

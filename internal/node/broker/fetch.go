@@ -101,7 +101,7 @@ func (b *Broker) serveFetch(q *edge.Request) {
 	op := b.takeFetch(q)
 	r := wire.NewReader(q.Body)
 	op.req.Decode(r, q.Version)
-	if err := r.Finish(); err != nil {
+	if err := r.Err(); err != nil {
 		op.release()
 		q.Hangup(malformed(q, err))
 		return

@@ -36,7 +36,7 @@ func (b *Broker) serveShareFetch(q *edge.Request) {
 	op.q = q
 	r := wire.NewReader(q.Body)
 	op.req.Decode(r, q.Version)
-	if err := r.Finish(); err != nil {
+	if err := r.Err(); err != nil {
 		op.release()
 		q.Hangup(malformed(q, err))
 		return
