@@ -29,7 +29,7 @@ func (n *monitor) openHTTP() {
 	}
 	n.register()
 	s := httpd.New(httpd.Options{
-		World: n.o.World, Logger: n.o.Logger, Metrics: n.metrics.Gatherer(), Healthy: n.healthy, Ready: n.ready,
+		World: n.o.World, Logger: n.o.Logger, Metrics: n.metrics.Gatherer(), Healthy: n.healthy, Ready: n.ready, History: n.history,
 	})
 	if err := s.Listen(address); err != nil {
 		n.o.Logger.Warn("there is no HTTP listener, so no metrics and no health checks; the node runs without them: set moldau.http.listener to a free address",

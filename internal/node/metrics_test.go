@@ -139,6 +139,15 @@ func TestHealthAndHistory(t *testing.T) {
 	}
 }
 
+func TestHistoryTellsWhyAGroupRebalanced(t *testing.T) {
+	n := startServing(t, io.Discard, "127.0.0.1:0")
+	use(t, n)
+	status, body := get(t, n, "/groups/billing/history")
+	if status != 200 || !strings.Contains(body, `"reason":"`) || !strings.Contains(body, `"members":1`) {
+		t.Errorf("%d %s", status, body)
+	}
+}
+
 func TestATakenHTTPPortIsNoReasonNotToStart(t *testing.T) {
 	first := startServing(t, io.Discard, "127.0.0.1:0")
 	var log strings.Builder

@@ -9,6 +9,7 @@ import (
 	"io"
 	"log/slog"
 	"math/rand/v2"
+	"net"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -40,6 +41,7 @@ func TestScripts(t *testing.T) {
 				return err
 			}
 			e.Setenv("ADDR", n.addr)
+			e.Setenv("HTTP", n.node.HTTPAddr())
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
@@ -104,8 +106,16 @@ func (n *scriptNode) start() (err error) {
 }
 
 func (n *scriptNode) startOnce() (err error) {
+	_, port, err := net.SplitHostPort(n.addr)
+	if err != nil {
+		return err
+	}
+	number, err := strconv.Atoi(port)
+	if err != nil {
+		return err
+	}
 	n.node, err = moldau.Start(moldau.Options{
-		Dir: n.dir, Addr: n.addr, Logger: slog.New(slog.DiscardHandler),
+		Dir: n.dir, Addr: n.addr, HTTPAddr: fmt.Sprintf("127.0.0.1:%d", number+2), Logger: slog.New(slog.DiscardHandler),
 		Settings: map[string]string{"offsets.topic.num.partitions": "1", "group.initial.rebalance.delay.ms": "0"},
 	})
 	return err
