@@ -80,6 +80,10 @@ func (b *Broker) apiVersions(q *edge.Request, code wire.Code) *wire.ApiVersionsR
 	}
 	img := b.image()
 	features := img.Features()
+	if v := b.quorum.KRaftVersion(); v > 0 { // the log's own, which is not in the image
+		features = maps.Clone(features)
+		features[metadata.FeatureKRaftVersion] = v
+	}
 	for _, name := range slices.Sorted(maps.Keys(features)) {
 		m.FinalizedFeatures = append(m.FinalizedFeatures, wire.ApiVersionsResponseFinalizedFeatureKey{Name: name, MinVersionLevel: features[name], MaxVersionLevel: features[name]})
 	}
