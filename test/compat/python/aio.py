@@ -25,12 +25,16 @@ def record(m):
 
 
 class Member:
-    def __init__(self, addr, group, topic):
+    def __init__(self, addr, group, topic, instance=None, pattern=False):
         self.topic = topic
 
         async def start():
-            self.c = AIOKafkaConsumer(topic, bootstrap_servers=addr, group_id=group, auto_offset_reset="earliest",
-                                      enable_auto_commit=False, heartbeat_interval_ms=200, fetch_max_wait_ms=100)
+            self.c = AIOKafkaConsumer(bootstrap_servers=addr, group_id=group, auto_offset_reset="earliest", group_instance_id=instance,
+                                      enable_auto_commit=False, heartbeat_interval_ms=200, fetch_max_wait_ms=100, metadata_max_age_ms=500)
+            if pattern:
+                self.c.subscribe(pattern=topic)
+            else:
+                self.c.subscribe([topic])
             await self.c.start()
 
         wait(start())
@@ -44,6 +48,9 @@ class Member:
     def assigned(self):
         return len(self.c.assignment())
 
+    def partitions(self):
+        return sorted(tp.partition for tp in self.c.assignment())
+
     def close(self):
         wait(self.c.stop())
 
@@ -54,6 +61,8 @@ def raise_code(code, text=""):
 
 
 class Client:
+    features = ["static", "regex"]
+
     def __init__(self, addr):
         self.addr = addr
 
@@ -158,8 +167,8 @@ class Client:
 
         return self.with_consumer(use)
 
-    def join(self, group, topic):
-        return Member(self.addr, group, topic)
+    def join(self, group, topic, **how):
+        return Member(self.addr, group, topic, **how)
 
 
 if __name__ == "__main__":

@@ -3,8 +3,8 @@
 import sys
 import time
 
-from confluent_kafka import (OFFSET_BEGINNING, Consumer, ConsumerGroupTopicPartitions, KafkaError, KafkaException, Producer,
-                             TopicPartition)
+from confluent_kafka import (OFFSET_BEGINNING, AcknowledgeType, Consumer, ConsumerGroupTopicPartitions, KafkaError, KafkaException,
+                             Producer, ShareConsumer, TopicPartition)
 from confluent_kafka.admin import (AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, NewPartitions, NewTopic,
                                    ResourceType)
 
@@ -16,11 +16,29 @@ def record(m):
 
 
 class Member:
-    def __init__(self, addr, group, topic):
-        self.topic, self.c = topic, Consumer({
-            "bootstrap.servers": addr, "group.id": group, "auto.offset.reset": "earliest", "enable.auto.commit": False,
-            "heartbeat.interval.ms": 200, "fetch.wait.max.ms": 100})
-        self.c.subscribe([topic])
+    def __init__(self, addr, group, topic, cooperative=False, instance=None, pattern=False, new=False):
+        self.topic, self.revoked = topic, 0
+        config = {"bootstrap.servers": addr, "group.id": group, "auto.offset.reset": "earliest", "enable.auto.commit": False,
+                  "fetch.wait.max.ms": 100, "topic.metadata.refresh.interval.ms": 500}
+        if new:
+            config["group.protocol"] = "consumer"
+        else:
+            config["heartbeat.interval.ms"] = 200
+        if cooperative:
+            config["partition.assignment.strategy"] = "cooperative-sticky"
+        if instance:
+            config["group.instance.id"] = instance
+        self.c = Consumer(config)
+        if cooperative:
+            self.c.subscribe([topic], on_revoke=self.taken)
+        else:
+            self.c.subscribe([topic])
+
+    def taken(self, c, partitions):
+        self.revoked += len(partitions)
+
+    def partitions(self):
+        return sorted(p.partition for p in self.c.assignment())
 
     def poll(self):
         ms = self.c.consume(100, 0.1)
@@ -39,7 +57,39 @@ class Member:
         self.c.close()
 
 
+class QueueMember:
+    def __init__(self, addr, group, topic):
+        self.c = ShareConsumer({"bootstrap.servers": addr, "group.id": group, "share.acknowledgement.mode": "explicit"})
+        self.c.subscribe([topic])
+
+    def poll(self):
+        ms = list(self.c.poll(0.2))
+        for m in ms:
+            if m.error():
+                raise KafkaException(m.error())
+        self.taken = {(m.partition(), m.offset()): m for m in ms}
+        return [record(m) for m in ms]
+
+    def acknowledge(self, r, how):
+        self.c.acknowledge(self.taken[r.partition, r.offset], how)
+
+    def accept(self, r):
+        self.acknowledge(r, AcknowledgeType.ACCEPT)
+
+    def release(self, r):
+        self.acknowledge(r, AcknowledgeType.RELEASE)
+
+    def reject(self, r):
+        self.acknowledge(r, AcknowledgeType.REJECT)
+
+    def close(self):
+        self.c.close()
+
+
 class Client:
+    features = ["coop", "static", "regex", "new-group", "new-commit", "new-resume", "new-share", "new-groups", "new-static", "new-regex",
+                "queue", "release"]
+
     def __init__(self, addr):
         self.addr, self.admin = addr, AdminClient({"bootstrap.servers": addr})
 
@@ -127,8 +177,13 @@ class Client:
         c.close()
         return out
 
-    def join(self, group, topic):
-        return Member(self.addr, group, topic)
+    def join(self, group, topic, **how):
+        return Member(self.addr, group, topic, **how)
+
+    def join_queue(self, group, topic):
+        entry = ConfigEntry("share.auto.offset.reset", "earliest", incremental_operation=AlterConfigOpType.SET)
+        self.one(self.admin.incremental_alter_configs([ConfigResource(ResourceType.GROUP, group, incremental_configs=[entry])]))
+        return QueueMember(self.addr, group, topic)
 
 
 if __name__ == "__main__":

@@ -90,6 +90,7 @@ class Script:
         self.topics()
         self.produce()
         self.groups()
+        self.features()
         self.errors()
         sys.stdout.flush()
         os._exit(1 if self.failed else 0)
@@ -185,11 +186,16 @@ class Script:
         assert total == TOTAL, "%d records" % total
 
     def groups(self):
-        group, topic, first, places = self.topic("group"), self.topic("keys"), [], {}
+        self.life("", self.c.join)
+        self.run("share", lambda: self.share(self.topic("share"), self.c.join))
+
+    def life(self, sign, join):
+        """A group from the first member to its deletion; the sign begins the names of the checks."""
+        group, topic, first, places = self.topic(sign + "group"), self.topic("keys"), [], {}
         box = {}
 
-        def join():
-            m = box["m"] = self.c.join(group, topic)
+        def first_member():
+            m = box["m"] = join(group, topic)
 
             def all_read():
                 first.extend(m.poll())
@@ -208,7 +214,7 @@ class Script:
 
         def resume():
             left, got, following = TOTAL - sum(places.values()), [], {}
-            m = self.c.join(group, topic)
+            m = join(group, topic)
 
             def rest():
                 for r in m.poll():
@@ -224,32 +230,148 @@ class Script:
             finally:
                 m.close()
 
-        def share():
-            seen, name = set(), self.topic("share")
-            a = self.c.join(name, topic)
-
-            def poll(*members):
-                for m in members:
-                    seen.update((r.partition, r.offset) for r in m.poll())
-
-            until("one member has all", lambda: poll(a) or a.assigned() == PARTITIONS)
-            b = self.c.join(name, topic)
-            until(lambda: "two members share: %d and %d" % (a.assigned(), b.assigned()),
-                  lambda: poll(a, b) or a.assigned() > 0 and b.assigned() > 0 and a.assigned() + b.assigned() == PARTITIONS)
-            b.close()
-            until("the member left has all again", lambda: poll(a) or a.assigned() == PARTITIONS and len(seen) == TOTAL)
-            a.close()
-
         def groups():
             assert group in self.c.groups(), "the group is not listed"
             self.c.delete_group(group)
             assert group not in self.c.groups(), "the group is still listed"
 
-        self.run("group", join)
-        self.run("commit", commit)
-        self.run("resume", resume)
-        self.run("share", share)
-        self.run("groups", groups)
+        self.run(sign + "group", first_member)
+        self.run(sign + "commit", commit)
+        self.run(sign + "resume", resume)
+        self.run(sign + "groups", groups)
+
+    def share(self, name, join, watch=lambda member: None):
+        """Two members divide the partitions, and one takes over what the other had."""
+        seen, topic = set(), self.topic("keys")
+        a = join(name, topic)
+
+        def poll(*members):
+            for m in members:
+                seen.update((r.partition, r.offset) for r in m.poll())
+
+        until("one member has all", lambda: poll(a) or a.assigned() == PARTITIONS)
+        b = join(name, topic)
+        until(lambda: "two members share: %d and %d" % (a.assigned(), b.assigned()),
+              lambda: poll(a, b) or a.assigned() > 0 and b.assigned() > 0 and a.assigned() + b.assigned() == PARTITIONS)
+        watch(a)
+        b.close()
+        until("the member left has all again", lambda: poll(a) or a.assigned() == PARTITIONS and len(seen) == TOTAL)
+        a.close()
+
+    def features(self):
+        """The checks of groups that not every client has; a client names its own in features."""
+        without = os.environ.get("COMPAT_WITHOUT", "").split(",")
+
+        def joining(**how):
+            return lambda group, topic: self.c.join(group, topic, **how)
+
+        def cooperative():
+            def kept(a):
+                assert a.revoked < PARTITIONS, "%d of %d partitions were taken from the first member" % (a.revoked, PARTITIONS)
+
+            self.share(self.topic("coop"), joining(cooperative=True), kept)
+
+        checks = {
+            "coop": cooperative,
+            "static": lambda: self.static("static", False),
+            "regex": lambda: self.regex("re", joining(pattern=True), True),
+            "new-share": lambda: self.share(self.topic("new-share"), joining(new=True)),
+            "new-static": lambda: self.static("new-static", True),
+            "new-regex": lambda: self.regex("new-re", joining(pattern=True, new=True), False),
+            "queue": self.queue,
+            "release": self.release,
+        }
+        for name in getattr(self.c, "features", []):
+            kind = "consumer" if name.startswith("new-") else "share" if name in ("queue", "release") else ""
+            if kind in without and kind:
+                print("skip %s: the broker does not offer it" % name, flush=True)
+            elif name == "new-group":
+                self.life("new-", joining(new=True))
+            elif name in checks:
+                self.run(name, checks[name])
+
+    def static(self, name, new):
+        """A static member goes and comes back: it finds its partitions, and the other keeps its own."""
+        how = {"new": True} if new else {}
+        a = self.c.join(self.topic(name), self.topic("keys"), instance="one", **how)
+        b = self.c.join(self.topic(name), self.topic("keys"), instance="two", **how)
+
+        def divided():
+            a.poll()
+            b.poll()
+            return a.assigned() > 0 and b.assigned() > 0 and a.assigned() + b.assigned() == PARTITIONS
+
+        until(lambda: "two members share: %d and %d" % (a.assigned(), b.assigned()), divided)
+        had = a.partitions(), b.partitions()
+        a.close()
+        a = self.c.join(self.topic(name), self.topic("keys"), instance="one", **how)
+        until(lambda: "the member is back: %d and %d" % (a.assigned(), b.assigned()), divided)
+        assert (a.partitions(), b.partitions()) == had, "they have %s and %s now; they had %s" % (a.partitions(), b.partitions(), had)
+        a.close()
+        b.close()
+
+    def regex(self, name, join, late):
+        """A subscription by pattern; with late, a topic that comes later is read as well."""
+        def fill(topic):
+            self.c.create_topic(self.topic(topic), 1, 1, {})
+            self.c.produce(self.topic(topic), 0, [r._replace(value=b"%s %d" % (topic.encode(), i)) for i, r in enumerate(self.records(5))])
+
+        for topic in name + "-a", name + "-b", "other-" + name:
+            fill(topic)
+        m, got = join(self.topic(name), "^%s-.*" % self.topic(name)), set()
+
+        def reads(n):
+            got.update(r.value for r in m.poll())
+            return len(got) == n
+
+        until("the records of two topics", lambda: reads(10))
+        if late:
+            fill(name + "-c")
+            until("the records of a topic that came later", lambda: reads(15))
+        m.close()
+
+    def queue(self):
+        """Two members of a share group take all records, each once."""
+        times = {}
+        members = [self.c.join_queue(self.topic("queue"), self.topic("keys")) for _ in range(2)]
+
+        def taken():
+            for m in members:
+                for r in m.poll():
+                    at = r.partition, r.offset
+                    times[at] = times.get(at, 0) + 1
+                    assert times[at] == 1, "record %s came again" % (at,)
+                    m.accept(r)
+            return len(times) == TOTAL
+
+        until(lambda: "all records; there are %d" % len(times), taken)
+        for m in members:
+            m.close()
+
+    def release(self):
+        """Every third record is given back and must come again, every fifth is rejected and must not."""
+        times, want, quiet = {}, {}, []
+        m = self.c.join_queue(self.topic("release"), self.topic("keys"))
+
+        def again():
+            for r in m.poll():
+                at = r.partition, r.offset
+                times[at] = times.get(at, 0) + 1
+                if r.offset % 5 == 1:
+                    want[at] = 1
+                    m.reject(r)
+                elif r.offset % 3 == 0 and times[at] == 1:
+                    want[at] = 2
+                    m.release(r)
+                else:
+                    want[at] = max(1, want.get(at, 0))
+                    m.accept(r)
+            if len(times) == TOTAL and times == want:
+                quiet.append(True)
+            return len(quiet) > 3  # nothing else may come
+
+        until(lambda: "the released records again; %d records came" % len(times), again)
+        m.close()
 
     def errors(self):
         def grow():

@@ -194,7 +194,11 @@ func (s *script) regex(ctx context.Context, join joiner, name string, late bool)
 		if err := s.c.CreateTopic(ctx, s.topic(topic), 1, 1, nil); err != nil {
 			return err
 		}
-		return s.c.Produce(ctx, s.topic(topic), 0, How{Codec: "none", Acks: -1}, s.records(5))
+		rs := s.records(5)
+		for i := range rs {
+			rs[i].Value = fmt.Appendf(nil, "%s %d", topic, i)
+		}
+		return s.c.Produce(ctx, s.topic(topic), 0, How{Codec: "none", Acks: -1}, rs)
 	}
 	if err := errors.Join(fill(name+"-a"), fill(name+"-b"), fill("other-"+name)); err != nil {
 		return err
@@ -204,12 +208,14 @@ func (s *script) regex(ctx context.Context, join joiner, name string, late bool)
 		return err
 	}
 	defer m.Close()
-	got := 0
+	got := map[string]bool{} // a rebalance may have records read twice
 	reads := func(n int) func() (bool, error) {
 		return func() (bool, error) {
 			r, err := m.Poll(ctx)
-			got += len(r)
-			return got == n, err
+			for _, r := range r {
+				got[string(r.Value)] = true
+			}
+			return len(got) == n, err
 		}
 	}
 	if err := Until(ctx, "the records of two topics", reads(10)); err != nil || !late {
