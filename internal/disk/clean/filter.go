@@ -63,6 +63,8 @@ type Filter struct {
 	scratch []byte
 	out     []byte
 	runs    []run
+	items   [ahead]item
+	probes  [ahead]probe
 }
 
 // run is a part of a batch's records that stays.
@@ -205,36 +207,51 @@ func (f *Filter) choose(b record.Batch, p []byte) (k chosen, err error) {
 	base, baseTime := b.BaseOffset(), b.BaseTimestamp()
 	deletable := b.HasDeleteHorizon() && f.o.NowMs >= baseTime
 	at := 0
-	for n := range b.Count() {
-		r, ok := cut(p[at:])
-		if !ok {
-			return k, fmt.Errorf("record %d of the batch at offset %d: %w", n, base, errRecord)
-		}
-		end := at + r.size
-		if f.stays(&r, base+int64(r.delta), deletable) {
-			k.count++
-			k.tombstones = k.tombstones || !r.hasValue
-			k.maxTimestamp = max(k.maxTimestamp, baseTime+r.timestamp)
-			if last := len(f.runs) - 1; last >= 0 && f.runs[last].to == at {
-				f.runs[last].to = end
-			} else {
-				f.runs = append(f.runs, run{at, end})
+	for n, count := int32(0), b.Count(); n < count; {
+		items, probes := f.items[:0], f.probes[:0]
+		for from := at; n < count && len(items) < ahead; n++ {
+			r, ok := cut(p[from:])
+			if !ok {
+				return k, fmt.Errorf("record %d of the batch at offset %d: %w", n, base, errRecord)
 			}
+			from += r.size
+			items = append(items, r)
+			probes = append(probes, f.o.Keys.probe(r.key))
 		}
-		at = end
+		f.o.Keys.touch(probes)
+		for i := range items {
+			r := &items[i]
+			end := at + r.size
+			if f.stays(r, probes[i], base+int64(r.delta), deletable) {
+				k.count++
+				k.tombstones = k.tombstones || !r.hasValue
+				k.maxTimestamp = max(k.maxTimestamp, baseTime+r.timestamp)
+				f.keep(at, end)
+			}
+			at = end
+		}
 	}
 	return k, nil
 }
 
+// keep adds a record to the runs.
+func (f *Filter) keep(at, end int) {
+	if last := len(f.runs) - 1; last >= 0 && f.runs[last].to == at {
+		f.runs[last].to = end
+		return
+	}
+	f.runs = append(f.runs, run{at, end})
+}
+
 // stays decides on one record; deletable says that tombstones of its batch are past their horizon.
-func (f *Filter) stays(r *item, offset int64, deletable bool) bool {
+func (f *Filter) stays(r *item, p probe, offset int64, deletable bool) bool {
 	switch {
 	case offset > f.o.Latest:
 		return true
 	case !r.hasKey:
 		f.stats.Invalid++
 		return false
-	case f.o.Keys.Newest(r.key) > offset:
+	case f.o.Keys.newest(p) > offset:
 		return false
 	default:
 		return r.hasValue || !deletable
@@ -355,7 +372,7 @@ func (f *Filter) old(dst, b []byte, last bool) ([]byte, error) {
 	n, any := int64(0), last
 	for r, ok := it.Next(); ok; r, ok = it.Next() {
 		n++
-		any = any || f.stays(&item{key: r.Key, hasKey: r.Key != nil, hasValue: r.Value != nil}, r.Offset, false)
+		any = any || f.stays(&item{hasKey: r.Key != nil, hasValue: r.Value != nil}, f.o.Keys.probe(r.Key), r.Offset, false)
 	}
 	if err := it.Err(); err != nil {
 		return dst, err

@@ -35,6 +35,8 @@ type Keys struct {
 	start int64
 	mix   [2]uint64
 	point [2]uint64
+	// touched keeps touch from being optimised away.
+	touched uint32
 }
 
 // slot is the identity of a key in two words, and its offset behind start plus 1; 0 in an empty one.
@@ -71,27 +73,56 @@ func (k *Keys) Len() int { return k.count }
 // Cap is how many keys there may be.
 func (k *Keys) Cap() int { return k.limit }
 
+// probe is a key on its way into the table: what tells it apart, and where its search begins.
+type probe struct {
+	id    identity
+	first int
+}
+
+// probe prepares the search for a key.
+func (k *Keys) probe(key []byte) probe {
+	id := k.identify(key)
+	hi, lo := bits.Mul64(id.a^k.mix[0], id.b^k.mix[1])
+	first, _ := bits.Mul64((hi^lo)*0x9e3779b97f4a7c15, uint64(len(k.slots)))
+	return probe{id, int(first)}
+}
+
+// ahead is how many records are prepared before the first of them is looked up.
+const ahead = 64
+
+// touch looks at the places of several keys at once. Nothing follows from what is there; but the memory is far away, and so the
+// processor waits for all of them together, not for one after the other.
+func (k *Keys) touch(list []probe) {
+	var sum uint32
+	for i := range list {
+		sum += k.slots[list[i].first][4]
+	}
+	k.touched = sum
+}
+
 // Put notes that the key has a record at the offset, which is above all before. It reports false, and
 // does nothing, when there is no room.
-func (k *Keys) Put(key []byte, offset int64) bool {
+func (k *Keys) Put(key []byte, offset int64) bool { return k.put(k.probe(key), offset) }
+
+func (k *Keys) put(p probe, offset int64) bool {
 	distance := offset - k.start
 	if k.count >= k.limit || distance < 0 || distance >= maxSpan {
 		return false
 	}
-	id := k.identify(key)
-	i := k.find(id)
-	s := &k.slots[i]
+	s := k.find(p)
 	if s[4] == 0 {
 		k.count++
-		s[0], s[1], s[2], s[3] = uint32(id.a), uint32(id.a>>32), uint32(id.b), uint32(id.b>>32)
+		s[0], s[1], s[2], s[3] = uint32(p.id.a), uint32(p.id.a>>32), uint32(p.id.b), uint32(p.id.b>>32)
 	}
 	s[4] = uint32(distance) + 1
 	return true
 }
 
 // Newest is the greatest offset that was noted for the key, -1 for none.
-func (k *Keys) Newest(key []byte) int64 {
-	s := &k.slots[k.find(k.identify(key))]
+func (k *Keys) Newest(key []byte) int64 { return k.newest(k.probe(key)) }
+
+func (k *Keys) newest(p probe) int64 {
+	s := k.find(p)
 	if s[4] == 0 {
 		return -1
 	}
@@ -99,15 +130,11 @@ func (k *Keys) Newest(key []byte) int64 {
 }
 
 // find gives the key's slot, or the empty one where it belongs.
-func (k *Keys) find(id identity) int {
-	hi, lo := bits.Mul64(id.a^k.mix[0], id.b^k.mix[1])
-	h := (hi ^ lo) * 0x9e3779b97f4a7c15
-	first, _ := bits.Mul64(h, uint64(len(k.slots)))
-	i := int(first)
-	for {
+func (k *Keys) find(p probe) *slot {
+	for i := p.first; ; {
 		s := &k.slots[i]
-		if s[4] == 0 || s.is(id) {
-			return i
+		if s[4] == 0 || s.is(p.id) {
+			return s
 		}
 		if i++; i == len(k.slots) {
 			i = 0

@@ -14,6 +14,8 @@ type Scan struct {
 	full    bool
 	txns    transactions
 	scratch []byte
+	probes  [ahead]probe
+	offsets [ahead]int64
 }
 
 // NewScan begins a pass over the batches from the one that holds start on. aborted are the aborted transactions in that range,
@@ -63,21 +65,30 @@ func (s *Scan) records(b record.Batch) error {
 		return err
 	}
 	base := b.BaseOffset()
-	for n := range b.Count() {
-		r, ok := cut(p)
-		if !ok {
-			return fmt.Errorf("record %d of the batch at offset %d: %w", n, base, errRecord)
+	for n, count := int32(0), b.Count(); n < count; {
+		probes, offsets := s.probes[:0], s.offsets[:0]
+		for ; n < count && len(probes) < ahead; n++ {
+			r, ok := cut(p)
+			if !ok {
+				return fmt.Errorf("record %d of the batch at offset %d: %w", n, base, errRecord)
+			}
+			p = p[r.size:]
+			if offset := base + int64(r.delta); r.hasKey && offset >= s.start {
+				probes, offsets = append(probes, s.keys.probe(r.key)), append(offsets, offset)
+			}
 		}
-		p = p[r.size:]
-		if offset := base + int64(r.delta); r.hasKey && offset >= s.start && !s.put(r.key, offset) {
-			return nil
+		s.keys.touch(probes)
+		for i := range probes {
+			if !s.put(probes[i], offsets[i]) {
+				return nil
+			}
 		}
 	}
 	return nil
 }
 
-func (s *Scan) put(key []byte, offset int64) bool {
-	if !s.keys.Put(key, offset) {
+func (s *Scan) put(p probe, offset int64) bool {
+	if !s.keys.put(p, offset) {
 		s.full = true
 		return false
 	}
@@ -92,7 +103,7 @@ func (s *Scan) old(b []byte, e *record.EntryInfo) error {
 		return err
 	}
 	for r, ok := it.Next(); ok; r, ok = it.Next() {
-		if r.Key != nil && r.Offset >= s.start && !s.put(r.Key, r.Offset) {
+		if r.Key != nil && r.Offset >= s.start && !s.put(s.keys.probe(r.Key), r.Offset) {
 			return nil
 		}
 	}
