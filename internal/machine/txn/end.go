@@ -28,7 +28,7 @@ func (m *Machine) EndTxn(now Time, in *End, fx *Effects) (Producer, wire.Code) {
 	if t == nil || t.retired {
 		return none, wire.InvalidProducerIDMapping
 	}
-	if in.Version < VersionBump {
+	if min(in.Version, m.version) < VersionBump {
 		return m.endClassic(now, t, in, fx)
 	}
 	return m.endBump(now, t, in, fx)

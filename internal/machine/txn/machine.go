@@ -177,6 +177,9 @@ func (t *txn) next(now Time, s State) wire.TransactionLogValue {
 
 // record writes and applies a new state.
 func (m *Machine) record(t *txn, v *wire.TransactionLogValue, fx *Effects) {
+	if m.version < VersionFlexible {
+		v.PreviousProducerID, v.NextProducerID, v.ClientTransactionVersion = noProducer, noProducer, 0 // the record has no place for them
+	}
 	m.lastWrite++
 	t.pending = true
 	m.inflight[m.lastWrite] = t.id
@@ -186,7 +189,7 @@ func (m *Machine) record(t *txn, v *wire.TransactionLogValue, fx *Effects) {
 }
 
 // Settle tells that a write is committed. A write that fails is not told: the machine is given up.
-func (m *Machine) Settle(_ Time, id group.WriteID, fx *Effects) {
+func (m *Machine) Settle(now Time, id group.WriteID, fx *Effects) {
 	name, ok := m.inflight[id]
 	if !ok {
 		return
@@ -202,12 +205,16 @@ func (m *Machine) Settle(_ Time, id group.WriteID, fx *Effects) {
 		return
 	}
 	if t.state.preparing() {
-		m.send(t, fx)
+		m.send(now, t, fx)
 	}
 }
 
-// send asks for the markers of a prepared transaction.
-func (m *Machine) send(t *txn, fx *Effects) {
+// send asks for the markers of a prepared transaction; one without partitions needs none.
+func (m *Machine) send(now Time, t *txn, fx *Effects) {
+	if len(t.unsent) == 0 {
+		m.complete(now, t, fx)
+		return
+	}
 	fx.Markers = append(fx.Markers, Markers{
 		TransactionalID: t.id, ProducerID: t.producerID, Epoch: t.epoch, Commit: t.state == PrepareCommit, Version: t.version,
 		Partitions: slices.Clone(t.unsent),
@@ -218,15 +225,9 @@ func (m *Machine) send(t *txn, fx *Effects) {
 func (m *Machine) Loaded(now Time, fx *Effects) {
 	m.abortAt, m.expireAt = now.Mono+m.config.AbortCheckMs, now.Mono+m.config.ExpirationCheckMs
 	for _, id := range m.ids() {
-		t := m.txns[id]
-		if !t.state.preparing() {
-			continue
+		if t := m.txns[id]; t.state.preparing() {
+			m.send(now, t, fx)
 		}
-		if len(t.unsent) == 0 {
-			m.complete(now, t, fx)
-			continue
-		}
-		m.send(t, fx)
 	}
 }
 
