@@ -87,7 +87,11 @@ func (c *Groups) fetchGroup(req *wire.OffsetFetchRequestGroup, version int16, st
 
 // keepFetch copies a request that outlives its call.
 func keepFetch(req *wire.OffsetFetchRequestGroup) *wire.OffsetFetchRequestGroup {
-	kept := &wire.OffsetFetchRequestGroup{GroupID: strings.Clone(req.GroupID)}
+	kept := &wire.OffsetFetchRequestGroup{GroupID: strings.Clone(req.GroupID), MemberEpoch: req.MemberEpoch}
+	if req.MemberID != nil {
+		kept.MemberID = new(string)
+		*kept.MemberID = strings.Clone(*req.MemberID)
+	}
 	if req.Topics == nil {
 		return kept
 	}
