@@ -210,7 +210,27 @@ type Problem struct {
 	Text string
 }
 
-func problem(code wire.Code) Problem { return Problem{code, code.Message()} }
+func problem(code wire.Code) Problem { return Problem{code, Text(code)} }
+
+// kafkaTexts are the words that Kafka's tools print for codes of share groups.
+var kafkaTexts = map[wire.Code]string{
+	wire.UnknownTopicOrPartition:   "This server does not host this topic-partition.",
+	wire.NonEmptyGroup:             "The group is not empty.",
+	wire.FencedStateEpoch:          "The share coordinator rejected the request because the share-group state epoch did not match.",
+	wire.FencedLeaderEpoch:         "The leader epoch in the request is older than the epoch on the broker.",
+	wire.InvalidGroupID:            "The group id is invalid.",
+	wire.CoordinatorNotAvailable:   "The coordinator is not available.",
+	wire.NotCoordinator:            "This is not the correct coordinator.",
+	wire.CoordinatorLoadInProgress: "The coordinator is loading and hence can't process requests.",
+}
+
+// Text is what Kafka says to a code; it reaches people through Kafka's own tools.
+func Text(code wire.Code) string {
+	if text, ok := kafkaTexts[code]; ok {
+		return text
+	}
+	return code.Message()
+}
 
 // Message is the text for a response, nil when there is none.
 func (p *Problem) Message() *string {

@@ -389,7 +389,7 @@ func (g *Groups) StartDeleteOffsets(now group.Time, in *wire.DeleteShareGroupOff
 		text := noOffsets
 		switch {
 		case !ok:
-			text = wire.UnknownTopicOrPartition.Message()
+			text = Text(wire.UnknownTopicOrPartition)
 		case next.initialized[topic.ID] != nil:
 			doomed[topic.ID] = next.initialized[topic.ID]
 			delete(next.initialized, topic.ID)

@@ -159,6 +159,6 @@ func (c *Shares) ReadShareGroupStateSummary(req *wire.ReadShareGroupStateSummary
 }
 
 func unableSummary(code wire.Code) *string {
-	text := "Unable to read share group state summary: " + code.Message()
+	text := "Unable to read share group state summary: " + share.Text(code)
 	return &text
 }

@@ -80,7 +80,7 @@ func (c *Groups) ShareGroupHeartbeat(req *wire.ShareGroupHeartbeatRequest, clien
 }
 
 func codeText(code wire.Code) *string {
-	text := code.Message()
+	text := share.Text(code)
 	return &text
 }
 

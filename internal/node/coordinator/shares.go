@@ -279,6 +279,6 @@ func (c *Shares) sharded(places []place, op func(m *shareMachine, now group.Time
 
 // unable is the text of an answer for a share partition whose coordinator could not do what was asked.
 func unable(what string, code wire.Code) *string {
-	text := "Unable to " + what + " share group state: " + code.Message()
+	text := "Unable to " + what + " share group state: " + share.Text(code)
 	return &text
 }
