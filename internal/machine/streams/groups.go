@@ -8,7 +8,6 @@ import (
 	"strconv"
 
 	"github.com/moldau/moldau/internal/format/wire"
-	"github.com/moldau/moldau/internal/invariant"
 	base "github.com/moldau/moldau/internal/machine/group"
 	"github.com/moldau/moldau/internal/machine/metadata"
 )
@@ -54,10 +53,6 @@ type Groups struct {
 // New makes an empty set of groups for a machine, to which it must be attached.
 func New(registry base.Registry, settings func(id string) Settings) *Groups {
 	return &Groups{registry: registry, settings: settings, groups: map[string]*group{}, image: metadata.Empty()}
-}
-
-func check(ok bool, err error) {
-	invariant.Check(ok, "a record of a streams group does not apply: %v", err)
 }
 
 func sortedKeys[K cmp.Ordered, V any](m map[K]V) []K { return slices.Sorted(maps.Keys(m)) }
@@ -130,7 +125,7 @@ func (k *Groups) Unload(wire.Code, *base.Effects) {}
 // fence removes a member.
 func (k *Groups) fence(g *group, m *member, reason string, fx *base.Effects) {
 	records := append(removeMember(g.id, m.id), epochRecord(g.id, g.epoch+1, g.hash, g.validated, g.lastConfigs))
-	k.apply(records)
+	k.apply(g.id, records)
 	fx.Record(records...)
 	k.event(fx, g, "member removed", reason)
 	if len(g.members) == 0 {
@@ -149,7 +144,14 @@ func (k *Groups) assignDelayed(now base.Time, g *group, fx *base.Effects) {
 	}
 	targets := g.assignTasks(g.configured, nil, standbys)
 	records := g.targetRecords(targets, g.epoch, now.Wall)
-	k.apply(records)
+	list, f := entries(g.id, records)
+	if f != nil {
+		k.event(fx, g, "assignment failed", f.message)
+		return
+	}
+	for _, e := range list {
+		k.take(e)
+	}
 	fx.Record(records...)
 	k.event(fx, g, "assignment computed", "the initial delay is over")
 }

@@ -199,9 +199,11 @@ type beat struct {
 	target      *target
 	targetEpoch int32
 	records     []base.Record
+	entries     []entry // the records, read back
 	statuses    []wire.StreamsGroupHeartbeatResponseStatus
 	computed    bool // a new target assignment
-	changed     bool // the member has to be told its tasks
+	changed     bool // the member's tasks are others than before
+	tell        bool // it has to be told its tasks anyway
 	delay       bool // the initial delay begins
 }
 
@@ -209,7 +211,7 @@ type beat struct {
 func (b *beat) decide() *failure {
 	for _, step := range []func(*beat) *failure{
 		(*beat).findGroup, (*beat).findMember, (*beat).updateTopology, (*beat).configure, (*beat).checkTasks, (*beat).raiseEpoch,
-		(*beat).updateTarget, (*beat).reconcile, (*beat).checkSizes, (*beat).takeID,
+		(*beat).updateTarget, (*beat).reconcile, (*beat).checkRecords, (*beat).takeID,
 	} {
 		if f := step(b); f != nil {
 			return f
@@ -440,6 +442,9 @@ func (b *beat) updateTarget() *failure {
 
 // reconcile brings the member towards its target.
 func (b *beat) reconcile() *failure {
+	// Differs from Kafka: a member that did not get an answer, which shows in an older epoch or in tasks that are not
+	// those that it was given, is told its tasks again. There it would never learn of them.
+	b.tell = b.joins() || b.req.MemberEpoch != b.was.epoch || b.owned != nil && !b.owned.same(&b.was.assigned)
 	b.changed = b.joins()
 	if b.after.reconciled(b.targetEpoch) {
 		return nil
@@ -457,17 +462,10 @@ func (b *beat) reconcile() *failure {
 	return nil
 }
 
-// recordLimit is the largest record that a heartbeat may lead to: what surely fits a batch of __consumer_offsets. A
-// record that the log refuses would cost the whole partition a new load.
-const recordLimit = 900_000
-
-func (b *beat) checkSizes() *failure {
-	for i := range b.records {
-		if n := len(b.records[i].Key) + len(b.records[i].Value); n > recordLimit {
-			return failed(wire.UnknownServerError, "The state of group %s would need a record of %d bytes; the limit is %d.", b.group.id, n, recordLimit)
-		}
-	}
-	return nil
+// checkRecords refuses what could not be written or read back.
+func (b *beat) checkRecords() (f *failure) {
+	b.entries, f = entries(b.group.id, b.records)
+	return f
 }
 
 // takeID makes an empty classic group give up the id. It is the last step because it is a deed.
@@ -489,7 +487,9 @@ func (b *beat) commit(fx *base.Effects) {
 	if k.groups[g.id] == nil {
 		k.groups[g.id] = g
 	}
-	k.apply(b.records)
+	for _, e := range b.entries {
+		k.take(e)
+	}
 	fx.Record(b.vacated...)
 	fx.Record(b.records...)
 	g.configured, g.image = b.configured, k.image
@@ -537,13 +537,13 @@ func (b *beat) answer() Answer {
 	if b.version >= 1 {
 		resp.TaskOffsetIntervalMs, resp.AcceptableRecoveryLag = b.settings.TaskOffsetMs, b.settings.RecoveryLag
 	}
-	if b.changed {
+	if b.changed || b.tell {
 		resp.ActiveTasks = responseTasks(b.after.assigned.active)
 		resp.StandbyTasks = responseTasks(b.after.assigned.standby)
 		resp.WarmupTasks = responseTasks(b.after.assigned.warmup)
-		if b.after.endpoint != nil {
-			g.endpointEpoch++
-		}
+	}
+	if b.changed && b.after.endpoint != nil {
+		g.endpointEpoch++
 	}
 	if g.endpointEpoch != b.req.EndpointInformationEpoch {
 		resp.PartitionsByUserEndpoint = g.endpoints(b.groups.image)

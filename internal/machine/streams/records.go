@@ -1,10 +1,10 @@
 package streams
 
 import (
-	"fmt"
 	"slices"
 
 	"github.com/moldau/moldau/internal/format/wire"
+	"github.com/moldau/moldau/internal/invariant"
 	"github.com/moldau/moldau/internal/machine/assign"
 	base "github.com/moldau/moldau/internal/machine/group"
 )
@@ -128,23 +128,52 @@ func (k *Groups) Apply(key, value []byte) (known bool, err error) {
 	default:
 		return false, nil
 	}
-	if r.Err() != nil {
-		return false, nil
+	e, err := decode(key, value)
+	if err == nil {
+		k.take(e)
 	}
-	decoded, err := wire.DecodeGroupKey(key)
-	if err != nil {
-		return true, err
+	return true, err
+}
+
+// entry is a record that was read; value is nil for a tombstone.
+type entry struct{ key, value wire.CoordinatorRecord }
+
+func decode(key, value []byte) (e entry, err error) {
+	if e.key, err = wire.DecodeGroupKey(key); err != nil || value == nil {
+		return e, err
 	}
-	if value == nil {
-		k.remove(decoded)
-		return true, nil
+	e.value, _, err = wire.DecodeGroupValue(e.key.CoordinatorType(), value)
+	return e, err
+}
+
+// take changes the state as a record says.
+func (k *Groups) take(e entry) {
+	if e.value == nil {
+		k.remove(e.key)
+		return
 	}
-	v, _, err := wire.DecodeGroupValue(decoded.CoordinatorType(), value)
-	if err != nil {
-		return true, fmt.Errorf("record of a streams group: %w", err)
+	k.put(e.key, e.value)
+}
+
+// recordLimit is the largest record that may be written: what surely fits a batch of __consumer_offsets. A record
+// that the log refuses would cost the whole partition a new load.
+const recordLimit = 900_000
+
+// entries reads records that were made here, as a replay would, and says whether they can be written at all: a replay
+// refuses what would take far more memory than its length can justify, which a hostile topology does.
+func entries(groupID string, records []base.Record) ([]entry, *failure) {
+	out := make([]entry, len(records))
+	for i := range records {
+		if n := len(records[i].Key) + len(records[i].Value); n > recordLimit {
+			return nil, failed(wire.UnknownServerError, "The state of group %s would need a record of %d bytes; the limit is %d.", groupID, n, recordLimit)
+		}
+		e, err := decode(records[i].Key, records[i].Value)
+		if err != nil {
+			return nil, failed(wire.UnknownServerError, "The state of group %s cannot be written: %v", groupID, err)
+		}
+		out[i] = e
 	}
-	k.put(decoded, v)
-	return true, nil
+	return out, nil
 }
 
 // put takes a record that is not a tombstone.
@@ -303,15 +332,16 @@ func (k *Groups) Delete(id string, records []base.Record) ([]base.Record, wire.C
 		gone = append(gone, tombstone(&wire.StreamsGroupTargetAssignmentMemberKey{GroupID: id, MemberID: member}))
 	}
 	gone = append(gone, tombstone(&wire.StreamsGroupMetadataKey{GroupID: id}), tombstone(&wire.StreamsGroupTopologyKey{GroupID: id}))
-	k.apply(gone)
+	k.apply(id, gone)
 	return append(records, gone...), wire.None
 }
 
-// apply takes records that were made here.
-func (k *Groups) apply(records []base.Record) {
-	for i := range records {
-		known, err := k.Apply(records[i].Key, records[i].Value)
-		check(known && err == nil, err)
+// apply takes records that were made here and are small.
+func (k *Groups) apply(groupID string, records []base.Record) {
+	list, f := entries(groupID, records)
+	invariant.Check(f == nil, "records of streams group %s do not apply", groupID)
+	for _, e := range list {
+		k.take(e)
 	}
 }
 

@@ -86,6 +86,17 @@ func (h *holding) equal(o *holding) bool {
 	return maps.Equal(h.active, o.active) && maps.Equal(h.standby, o.standby) && maps.Equal(h.warmup, o.warmup)
 }
 
+// same says whether two have the same tasks, whatever their epochs.
+func (h *holding) same(o *holding) bool {
+	a, b := h.roles(), o.roles()
+	for i := range a {
+		if len(a[i]) != len(b[i]) || !a[i].contains(b[i]) {
+			return false
+		}
+	}
+	return true
+}
+
 func (h *holding) add(o *holding) {
 	maps.Copy(h.active, o.active)
 	maps.Copy(h.standby, o.standby)

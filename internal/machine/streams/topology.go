@@ -19,7 +19,7 @@ import (
 const (
 	subtopologyLimit = 1_000
 	topicLimit       = 10_000
-	taskLimit        = metadata.MaxTopicPartitions
+	taskLimit        = 100_000 // what fits the record of one member
 )
 
 // StatusMissingInternalTopics is the code of the status that internal topics are missing, to which the shell adds why
