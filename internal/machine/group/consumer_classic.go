@@ -118,8 +118,7 @@ func (c *Consumers) checkClassicJoin(g *consumerGroup, j *Join, id string) (*wir
 
 // classicMember is the metadata of a member of the classic protocol.
 func classicMember(j *Join, s *wire.ConsumerProtocolSubscription, mb *consumerMember) wire.ConsumerGroupMemberMetadataValue {
-	var meta wire.ConsumerGroupMemberMetadataValue
-	meta.SetDefaults()
+	meta := blankMember()
 	if mb != nil {
 		meta = mb.meta
 	}

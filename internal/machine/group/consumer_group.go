@@ -32,6 +32,11 @@ type consumerMember struct {
 	revokingEpoch      int32 // the epoch in which it was told to give partitions up
 }
 
+// blankMember is the metadata of a member that has said nothing yet.
+func blankMember() wire.ConsumerGroupMemberMetadataValue {
+	return wire.ConsumerGroupMemberMetadataValue{RebalanceTimeoutMs: -1, SubscribedTopicRegex: new(string)}
+}
+
 // reconciled says whether the member has what the target of this epoch says.
 func (mb *consumerMember) reconciled(epoch int32) bool {
 	return mb.current.State == stablePartitions && mb.current.MemberEpoch == epoch
@@ -131,8 +136,7 @@ func (g *consumerGroup) state() string {
 func (c *Consumers) member(g *consumerGroup, id string) *consumerMember {
 	mb := g.members[id]
 	if mb == nil {
-		mb = &consumerMember{id: strings.Clone(id), group: g}
-		mb.meta.SetDefaults()
+		mb = &consumerMember{id: strings.Clone(id), group: g, meta: blankMember()}
 		mb.session = timer{kind: timerSession, consumer: mb}
 		mb.rebalance = timer{kind: timerRebalance, consumer: mb}
 		mb.join = timer{kind: timerJoin, consumer: mb}

@@ -384,8 +384,7 @@ func (t *consumerTurn) admit(id string, req *wire.ConsumerGroupHeartbeatRequest)
 	mb := t.g.members[id]
 	if mb == nil {
 		// It is a member once its metadata are written, with the first record of this turn.
-		mb = &consumerMember{id: strings.Clone(id), group: t.g}
-		mb.meta.SetDefaults()
+		mb = &consumerMember{id: strings.Clone(id), group: t.g, meta: blankMember()}
 	}
 	return mb
 }

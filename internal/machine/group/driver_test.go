@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/moldau/moldau/internal/format/wire"
+	"github.com/moldau/moldau/internal/machine/metadata"
 )
 
 // driver plays the shell: it keeps the log, settles writes, and notes in words what the machine does.
@@ -25,6 +26,7 @@ type driver struct {
 	fresh   uint64
 	events  bool
 	out     strings.Builder
+	image   *metadata.Image
 }
 
 func newDriver() *driver {
@@ -70,9 +72,13 @@ func (d *driver) flush() {
 		for _, j := range d.fx.Joins {
 			d.printf("%s -> %s", d.answered(j.Ticket), joinText(j.Response))
 		}
+		for _, j := range d.fx.Late {
+			d.printf("%s -> %s", d.answered(j.Ticket), joinText(j.Response))
+		}
 		for _, s := range d.fx.Syncs {
 			d.printf("%s -> %s", d.answered(s.Ticket), syncText(s.Response))
 		}
+		d.machine.Remember(d.now, d.fx.Events)
 		for _, e := range d.fx.Events {
 			if d.events {
 				d.printf("event %s: %s (%s) generation %d, %d members", e.Group, e.What, e.Reason, e.Generation, e.Members)
@@ -122,7 +128,12 @@ func (d *driver) settle(code wire.Code) {
 			d.log = append(d.log, Entry{Offset: base + int64(i), ProducerID: -1, Key: r.Key, Value: r.Value})
 		}
 	}
-	d.machine.Settle(d.now, w.ID, base, code, &d.fx)
+	switch {
+	case !w.Applied:
+		d.machine.Settle(d.now, w.ID, base, code, &d.fx)
+	case code != wire.None:
+		d.reloadFailed()
+	}
 }
 
 // advance moves time, stopping wherever the machine has something to do.
@@ -203,6 +214,8 @@ func recordText(key, value []byte) string {
 		s = fmt.Sprintf("offset %s %s-%d", k.Group, k.Topic, k.Partition)
 	case *wire.GroupMetadataKey:
 		s = "group " + k.Group
+	default:
+		s = consumerRecordText(k)
 	}
 	if value == nil {
 		return s + ": gone"
@@ -225,6 +238,8 @@ func recordText(key, value []byte) string {
 				short(m.MemberID), deref(m.GroupInstanceID), m.ClientID, m.ClientHost, m.RebalanceTimeout, m.SessionTimeout,
 				m.Subscription, m.Assignment)
 		}
+	default:
+		s += consumerValueText(v)
 	}
 	return s
 }
@@ -263,8 +278,29 @@ func (d *driver) compareReplay() string {
 	for id, g := range d.machine.groups {
 		same[id] = settled(g) && !d.behind[id]
 	}
+	// What is applied and on its way counts for consumer groups, and not yet for classic ones.
+	log := d.log
+	for _, w := range d.queue {
+		for _, r := range w.Records {
+			if k, err := wire.DecodeGroupKey(r.Key); err == nil && w.Applied {
+				if k, ok := k.(*wire.GroupMetadataKey); ok {
+					same[k.Group] = false
+				}
+			}
+			if w.Applied {
+				d.log = append(d.log[:len(d.log):len(d.log)], Entry{ProducerID: -1, Key: r.Key, Value: r.Value})
+			}
+		}
+	}
+	live, replay := consumersText(d.machine), consumersText(d.replayed())
+	if d.log = log; live != replay {
+		return "live:\n" + live + "replay:\n" + replay
+	}
+	if text := d.checkOwners(); text != "" {
+		return text
+	}
 	only := func(g *group) bool { return same[g.id] }
-	live, replay := durable(d.machine, only), durable(d.replayed(), only)
+	live, replay = durable(d.machine, only), durable(d.replayed(), only)
 	if live != replay {
 		return "live:\n" + live + "replay:\n" + replay
 	}

@@ -80,7 +80,7 @@ func (c *Consumers) convert(old *group, mb *member, meta *wire.ConsumerGroupMemb
 			return false
 		}
 	}
-	meta.SetDefaults()
+	*meta = blankMember()
 	meta.InstanceID, meta.RackID = cloneOpt(mb.instanceID()), cloneOpt(s.RackID)
 	meta.ClientID, meta.ClientHost, meta.RebalanceTimeoutMs = mb.clientID, mb.clientHost, mb.rebalanceMs
 	meta.SubscribedTopicNames = slices.Compact(slices.Sorted(slices.Values(s.Topics)))

@@ -86,6 +86,7 @@ func (d *driver) line(line string) error {
 		"join":   d.joinLine, "sync": d.syncLine, "heartbeat": d.heartbeatLine, "leave": d.leaveLine,
 		"commit": d.commitLine, "fetch": d.fetchLine, "delete-offsets": d.deleteOffsetsLine,
 		"delete-groups": d.deleteGroupsLine, "delete-topic": d.deleteTopicLine, "describe": d.describeLine, "list": d.listLine,
+		"topic": d.topicLine, "consume": d.consumeLine, "describe-consumers": d.describeConsumersLine, "history": d.historyLine,
 		"groups": func(args) { d.printf("%d groups, %d parked", d.machine.Groups(), len(d.names)) },
 	}[words[0]]
 	if !ok {
@@ -101,6 +102,10 @@ func (d *driver) setConfig(a args) {
 	d.config.InitialRebalanceDelayMs = int32(a.int("delay", int64(d.config.InitialRebalanceDelayMs)))
 	d.config.OffsetMetadataMaxBytes = int32(a.int("metadata", int64(d.config.OffsetMetadataMaxBytes)))
 	d.config.OffsetsRetentionMs = a.int("retention", d.config.OffsetsRetentionMs)
+	d.config.Consumer.MaxSize = int32(a.int("consumers", int64(d.config.Consumer.MaxSize)))
+	if v, ok := a["migrate"]; ok {
+		d.config.Consumer.Upgrade, d.config.Consumer.Downgrade = v == "up" || v == "both", v == "down" || v == "both"
+	}
 	d.machine.config = d.config
 }
 
@@ -136,16 +141,24 @@ func (d *driver) reloadLine(args) {
 	d.flush()
 	d.queue = nil
 	d.machine = d.replayed()
+	if d.image != nil {
+		d.machine.SetImage(d.now, d.image, &d.fx)
+	}
 	d.machine.Loaded(d.now, &d.fx)
 }
 
 // subscription is a consumer's metadata if topics are given, else the text itself.
 func subscription(text string) []byte {
+	version := byte(1)
 	topics, ok := strings.CutPrefix(text, "topics/")
+	if !ok {
+		version = 0
+		topics, ok = strings.CutPrefix(text, "topics0/")
+	}
 	if !ok {
 		return []byte(text)
 	}
-	b := []byte{0, 1}
+	b := []byte{0, version}
 	list := strings.Split(topics, "/")
 	b = binary.BigEndian.AppendUint32(b, uint32(len(list)))
 	for _, t := range list {
@@ -200,12 +213,30 @@ func (d *driver) syncLine(a args) {
 	}
 	for _, e := range a.list("assign") {
 		id, assignment, _ := strings.Cut(e, ":")
-		req.Assignments = append(req.Assignments, wire.SyncGroupRequestAssignment{MemberID: id, Assignment: []byte(assignment)})
+		req.Assignments = append(req.Assignments, wire.SyncGroupRequestAssignment{MemberID: id, Assignment: assignmentBytes(assignment)})
 	}
 	d.machine.SyncGroup(d.now, req, d.park("sync "+a["member"]), &d.fx)
 	for i := range req.Assignments {
 		clear(req.Assignments[i].Assignment)
 	}
+}
+
+// assignmentBytes is a consumer's assignment if it is like @t/0/1, else the text itself.
+func assignmentBytes(text string) []byte {
+	text, ok := strings.CutPrefix(text, "@")
+	if !ok {
+		return []byte(text)
+	}
+	words := strings.Split(text, "/")
+	a := &wire.ConsumerProtocolAssignment{AssignedPartitions: []wire.ConsumerProtocolAssignmentTopicPartition{{Topic: words[0]}}}
+	for _, w := range words[1:] {
+		p, err := strconv.Atoi(w)
+		if err != nil {
+			panic(err)
+		}
+		a.AssignedPartitions[0].Partitions = append(a.AssignedPartitions[0].Partitions, int32(p))
+	}
+	return wire.AppendValue(nil, a, 0)
 }
 
 func (d *driver) heartbeatLine(a args) {
@@ -255,7 +286,7 @@ func (d *driver) commitLine(a args) {
 		if repeat := a.int("repeat", 0); repeat > 0 {
 			metadata = strings.Repeat(metadata, int(repeat))
 		}
-		req.Topics = append(req.Topics, wire.OffsetCommitRequestTopic{Name: topic, TopicID: topicID(a["id"]), Partitions: []wire.OffsetCommitRequestPartition{
+		req.Topics = append(req.Topics, wire.OffsetCommitRequestTopic{Name: topic, TopicID: commitID(a, topic), Partitions: []wire.OffsetCommitRequestPartition{
 			{PartitionIndex: p, CommittedOffset: n, CommittedLeaderEpoch: 3, CommittedMetadata: &metadata},
 		}})
 	}
@@ -267,13 +298,21 @@ func (d *driver) commitLine(a args) {
 	d.printf("%s", s)
 }
 
+// commitID is the id of a topic as the broker would fill it in for members of consumer groups.
+func commitID(a args, topic string) wire.UUID {
+	if _, ok := a["ids"]; ok {
+		return topicUUID(topic)
+	}
+	return topicID(a["id"])
+}
+
 func topicID(s string) (id wire.UUID) {
 	copy(id[:], s)
 	return id
 }
 
 func (d *driver) fetchLine(a args) {
-	req := &wire.OffsetFetchRequestGroup{GroupID: a["g"]}
+	req := &wire.OffsetFetchRequestGroup{GroupID: a["g"], MemberID: a.opt("member"), MemberEpoch: int32(a.int("epoch", -1))}
 	for _, e := range a.list("offsets") {
 		topic, p := target(e)
 		req.Topics = append(req.Topics, wire.OffsetFetchRequestTopics{Name: topic, TopicID: topicID(a["id"]), PartitionIndexes: []int32{p}})
