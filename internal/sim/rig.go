@@ -69,6 +69,7 @@ var settings = config.Values{
 	"log.segment.bytes": "1048576", "log.index.interval.bytes": "512",
 	"moldau.journal.segment.bytes": "1048576", "moldau.tail.bytes": "1048576",
 	"auto.create.topics.enable": "false", "group.initial.rebalance.delay.ms": "0",
+	"transaction.state.log.replication.factor": "1", "transaction.state.log.num.partitions": "2",
 }
 
 // Boot starts the node on what the disk holds. It fails with the disk's error
