@@ -124,6 +124,7 @@ func Begin(o Options, ready func(error)) (*Node, error) {
 		if err == nil {
 			n.serving.Store(true)
 			n.openOnce.Do(func() { close(n.opened) })
+			n.monitor.started()
 			n.assignAll()
 		}
 		ready(err)
@@ -258,7 +259,7 @@ func (n *Node) openStores() error {
 func (n *Node) storeOptions(dir string) commitlog.StoreOptions {
 	cfg := n.static
 	return commitlog.StoreOptions{
-		FS: n.o.FS, Dir: dir, World: n.o.World, Logger: n.o.Logger,
+		FS: n.o.FS, Dir: dir, World: n.o.World, Logger: n.monitor.ofDirectory(dir),
 		JournalFileBytes: cfg.GetLong("moldau.journal.segment.bytes"), TailBytes: cfg.GetLong("moldau.tail.bytes"),
 		RecoveryThreads:    cfg.GetInt("num.recovery.threads.per.data.dir"),
 		RetentionCheckMs:   cfg.GetLong("log.retention.check.interval.ms"),
@@ -367,6 +368,7 @@ func (n *Node) Close() error {
 func (n *Node) Stop(done func(error)) {
 	var serverErr error
 	n.stopping.Store(true)
+	n.monitor.stops()
 	if n.server != nil {
 		n.openOnce.Do(func() { close(n.opened) })
 		ctx, cancel := context.WithTimeout(context.Background(), closeGrace)
@@ -386,7 +388,9 @@ func (n *Node) Stop(done func(error)) {
 			for _, s := range n.allStores() {
 				errs = append(errs, s.CloseClean(epoch))
 			}
-			done(errors.Join(errs...))
+			err := errors.Join(errs...)
+			n.monitor.stopped(err)
+			done(err)
 		})
 	})
 }

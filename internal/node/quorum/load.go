@@ -75,7 +75,7 @@ func (q *Quorum) loadSnapshot() (*metadata.Image, error) {
 		}
 		image, l, err := readSnapshot(q.o.FS, filepath.Join(q.dir, id.name()), id)
 		if err != nil {
-			q.o.Logger.Warn("A metadata snapshot is damaged; trying the one before.", "error", err)
+			q.o.Logger.Warn("a metadata snapshot is damaged; trying the one before", "error", err)
 			damaged = errors.Join(damaged, err)
 			continue
 		}

@@ -215,7 +215,7 @@ func (q *Quorum) refused(err error) {
 		p.done(nil, err)
 	}
 	if first {
-		q.o.Logger.Error("The metadata log failed; this node cannot go on.", "error", err)
+		q.o.Logger.Error("the metadata log failed; this node cannot go on", "error", err)
 		q.o.OnFail(err)
 	}
 	q.pump()

@@ -101,7 +101,7 @@ func (q *Quorum) writeSnapshot(s *snapshot, id snapshotID) {
 		files = q.clean(files)
 	} else {
 		// The log still has everything; the next attempt comes when as much again was written.
-		q.o.Logger.Warn("Writing a metadata snapshot failed.", "error", err)
+		q.o.Logger.Warn("writing a metadata snapshot failed", "error", err)
 	}
 	q.mu.Lock()
 	if err == nil {
@@ -131,7 +131,7 @@ func (q *Quorum) clean(files []snapshotFile) []snapshotFile {
 		large := maxBytes >= 0 && total > maxBytes
 		written, err := snapshotTime(q.o.FS, filepath.Join(q.dir, oldest.name()))
 		if err != nil {
-			q.o.Logger.Warn("An old metadata snapshot is damaged; deleting it.", "error", err)
+			q.o.Logger.Warn("an old metadata snapshot is damaged; deleting it", "error", err)
 		}
 		old := err != nil || maxMs >= 0 && now-written > maxMs
 		if !large && !old {
@@ -139,11 +139,11 @@ func (q *Quorum) clean(files []snapshotFile) []snapshotFile {
 		}
 		// First the log: a snapshot that the log does not continue is of no use, the reverse is.
 		if err := q.log.DeleteRecords(next.end); err != nil {
-			q.o.Logger.Warn("Deleting old metadata failed.", "error", err)
+			q.o.Logger.Warn("deleting old metadata failed", "error", err)
 			break
 		}
 		if err := q.o.FS.Remove(filepath.Join(q.dir, oldest.name())); err != nil {
-			q.o.Logger.Warn("Deleting an old metadata snapshot failed.", "error", err)
+			q.o.Logger.Warn("deleting an old metadata snapshot failed", "error", err)
 			break
 		}
 		total -= oldest.bytes
