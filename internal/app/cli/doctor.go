@@ -247,7 +247,7 @@ func (d *doctor) checkAdvertised() {
 			d.add(check, warning, "set advertised.listeners to a name by which clients reach this machine",
 				"%s listens for other machines and advertises %s, so that these would connect to themselves", l.Name, l.Host)
 		default:
-			d.add(check, fine, "", "%s advertises %s:%d, which is %s", l.Name, l.Host, l.Port, ips[0])
+			d.add(check, fine, "", "%s advertises %s:%d, which is %s", l.Name, l.Host, l.Port, ips[0].IP)
 		}
 	}
 }

@@ -77,7 +77,7 @@ func (d *doctor) checkDirectory(dir string) (o owner, found bool) {
 		d.add(check, failure, "give it to the user that the node runs as", "%s cannot be written to: %v", dir, err)
 	}
 	d.checkSpace(dir)
-	if strings.HasPrefix(dir, os.TempDir()+string(filepath.Separator)) {
+	if at, err := filepath.Abs(dir); err == nil && strings.HasPrefix(at, os.TempDir()+string(filepath.Separator)) {
 		d.add(check, warning, "set log.dirs to a place that is kept", "%s is among the temporary files: the system may clean it up", dir)
 	}
 	return d.checkContent(dir)

@@ -87,10 +87,10 @@ func runNode(e env, o moldau.Options) error {
 
   moldau topic create orders        any Kafka client works too: point it
   moldau produce orders             at %s
-  moldau consume orders --follow
+  moldau consume orders --follow%s
 
 Stop it with Ctrl-C; what it has acknowledged is on disk either way.
-`, node.Addr(), (&clock.Real{}).Mono().Milliseconds(), node.Addr())
+`, node.Addr(), (&clock.Real{}).Mono().Milliseconds(), node.Addr(), watched(node))
 	failed := node.Failed()
 	select {
 	case <-stop:
@@ -100,4 +100,12 @@ Stop it with Ctrl-C; what it has acknowledged is on disk either way.
 		err = closeErr
 	}
 	return err
+}
+
+// watched tells where the node's figures are, if anywhere.
+func watched(node *moldau.Node) string {
+	if node.HTTPAddr() == "" {
+		return ""
+	}
+	return fmt.Sprintf("\n\nMetrics are on http://%s/metrics, health on /healthz and /readyz.", node.HTTPAddr())
 }
