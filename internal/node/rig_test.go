@@ -25,15 +25,20 @@ type rig struct {
 	next int32
 }
 
-func newRig(t *testing.T) *rig {
+// newRig starts a node; more is settings beside the usual ones, key after key.
+func newRig(t *testing.T, more ...string) *rig {
 	t.Helper()
-	cfg, err := config.NewBroker(config.Values{
+	values := config.Values{
 		"process.roles": "broker,controller", "node.id": "1", "log.dirs": "/data",
 		"listeners":                 "PLAINTEXT://localhost:9092,CONTROLLER://localhost:9093",
 		"controller.listener.names": "CONTROLLER", "controller.quorum.bootstrap.servers": "localhost:9093",
 		"offsets.topic.replication.factor": "1", "offsets.topic.num.partitions": "1",
 		"moldau.journal.segment.bytes": "1048576", "moldau.tail.bytes": "1048576",
-	})
+	}
+	for i := 0; i < len(more); i += 2 {
+		values[more[i]] = more[i+1]
+	}
+	cfg, err := config.NewBroker(values)
 	if err != nil {
 		t.Fatal(err)
 	}
