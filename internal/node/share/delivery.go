@@ -11,6 +11,7 @@ import (
 	"github.com/moldau/moldau/internal/machine/group"
 	"github.com/moldau/moldau/internal/machine/metadata"
 	machine "github.com/moldau/moldau/internal/machine/share/partition"
+	"github.com/moldau/moldau/internal/network/edge"
 	"github.com/moldau/moldau/internal/node/partition"
 )
 
@@ -68,7 +69,7 @@ type Delivery struct {
 	// sessions has at most MaxSessions entries.
 	sessions map[sessionKey]*session
 	groups   map[string]*shareGroup
-	conns    map[uint64]map[*session]struct{}
+	conns    map[*edge.Conn]map[*session]struct{}
 }
 
 // shareGroup is a group with sessions on this node, or partitions that have not settled.
@@ -93,7 +94,7 @@ type partitionKey struct {
 // New makes a Delivery.
 func New(o Options) *Delivery {
 	d := &Delivery{
-		o: o, sessions: make(map[sessionKey]*session), groups: make(map[string]*shareGroup), conns: make(map[uint64]map[*session]struct{}),
+		o: o, sessions: make(map[sessionKey]*session), groups: make(map[string]*shareGroup), conns: make(map[*edge.Conn]map[*session]struct{}),
 	}
 	d.image.Store(metadata.Empty())
 	return d

@@ -168,6 +168,7 @@ func (d *Delivery) enterFetch(f *Fetch, acked bool) wire.Code {
 // serve looks at all partitions, and waits if there is too little.
 func (f *Fetch) serve() {
 	lost, over := f.state()
+	lost = lost || f.session.ended.Load()
 	over = over || f.MaxWaitMs <= 0
 	if !lost {
 		f.collect(over)
@@ -180,7 +181,7 @@ func (f *Fetch) serve() {
 	f.part()
 }
 
-// state tells whether the member is gone, and whether the time to wait is over.
+// state tells whether the client is gone, and whether the time to wait is over.
 func (f *Fetch) state() (lost, over bool) {
 	if f.parked == nil {
 		return false, false

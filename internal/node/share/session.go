@@ -25,7 +25,7 @@ type sessionKey struct{ group, member string }
 type session struct {
 	group  *shareGroup
 	member string
-	conn   uint64
+	conn   *edge.Conn
 	epoch  int32
 	index  map[partitionKey]*entry
 	// parts are the entries in the order they were added. The array that it
@@ -81,8 +81,7 @@ func (d *Delivery) openSession(f *Fetch, conn *edge.Conn) wire.Code {
 	watch := d.bind(s, conn)
 	d.mu.Unlock()
 	if watch {
-		id := conn.ID()
-		conn.OnClose(func() { d.disconnected(id) })
+		conn.OnClose(func() { d.disconnected(conn) })
 	}
 	return wire.None
 }
@@ -92,7 +91,7 @@ func (d *Delivery) bind(s *session, conn *edge.Conn) bool {
 	if conn == nil {
 		return false
 	}
-	s.conn = conn.ID()
+	s.conn = conn
 	held, known := d.conns[s.conn]
 	if !known {
 		held = make(map[*session]struct{})
@@ -220,7 +219,7 @@ func (d *Delivery) endSession(s *session) {
 }
 
 // disconnected ends the sessions of a lost connection.
-func (d *Delivery) disconnected(conn uint64) {
+func (d *Delivery) disconnected(conn *edge.Conn) {
 	d.mu.Lock()
 	held := d.conns[conn]
 	delete(d.conns, conn)
