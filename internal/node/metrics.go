@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/moldau/moldau/internal/disk/commitlog"
 	"github.com/moldau/moldau/internal/format/wire"
 	"github.com/moldau/moldau/internal/machine/metadata"
 	"github.com/moldau/moldau/internal/metric"
@@ -236,6 +237,9 @@ func (n *monitor) emitStores(out *metric.Sink) {
 
 // emitCleaner tells about compaction.
 func (n *monitor) emitCleaner(out *metric.Sink) {
+	if n.cleaner != nil {
+		emitCleanings(out, n.cleaner.Stats())
+	}
 	for _, s := range n.stores {
 		c := s.Cleaner()
 		out.Gauge("kafka_log_logcleanermanager_uncleanable_partitions_count", "Logs that compaction has given up.", float64(c.Uncleanable), "logdirectory", s.Dir())
@@ -252,6 +256,32 @@ func (n *monitor) emitCleaner(out *metric.Sink) {
 		}
 		out.Gauge("kafka_log_logcleanermanager_max_dirty_percent", "Dirty share of the dirtiest log that is compacted.", 100*dirtiest, "logdirectory", s.Dir())
 	}
+}
+
+// emitCleanings tells what compaction has done in all directories.
+func emitCleanings(out *metric.Sink, c commitlog.CleanerStats) {
+	const cleaner = "kafka_log_logcleaner_"
+	out.Gauge(cleaner+"max_clean_time_secs", "The longest cleaning.", c.MaxTook.Seconds())
+	out.Gauge(cleaner+"max_buffer_utilization_percent", "How full the table of keys was in the last cleaning.", 100*c.BufferUse)
+	out.Gauge(cleaner+"max_compaction_delay_secs", "How far the latest log is behind its max.compaction.lag.ms.", float64(c.MaxDelayMs)/1000)
+	out.Gauge(cleaner+"deadthreadcount", "Always 0: a cleaning that fails ends nothing but itself.", 0)
+	recopied := 0.0
+	if c.BytesRead > 0 {
+		recopied = 100 * float64(c.BytesWritten) / float64(c.BytesRead)
+	}
+	out.Gauge(cleaner+"cleaner_recopy_percent", "Share of the bytes that cleanings have kept.", recopied)
+	out.Gauge("kafka_log_logcleanermanager_time_since_last_run_ms", "Milliseconds since it was last looked for work.", float64(c.SinceLook.Milliseconds()))
+	out.Gauge("moldau_cleaner_running", "Cleanings under way.", float64(c.Workers))
+	for _, end := range []struct {
+		result string
+		n      int64
+	}{{"finished", c.Runs}, {"aborted", c.Aborted}, {"failed", c.Failed}} {
+		out.Counter("moldau_cleaner_runs_total", "Cleanings, by how they ended.", float64(end.n), "result", end.result)
+	}
+	out.Counter("moldau_cleaner_read_bytes_total", "Bytes read by cleanings.", float64(c.BytesRead))
+	out.Counter("moldau_cleaner_written_bytes_total", "Bytes written by cleanings.", float64(c.BytesWritten))
+	out.Counter("moldau_cleaner_read_records_total", "Records read by cleanings.", float64(c.RecordsRead))
+	out.Counter("moldau_cleaner_written_records_total", "Records kept by cleanings.", float64(c.RecordsWritten))
 }
 
 // emitQuorum tells about the metadata quorum.

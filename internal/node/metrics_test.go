@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -148,9 +149,43 @@ func TestHistoryTellsWhyAGroupRebalanced(t *testing.T) {
 	}
 }
 
+func TestTheLogTellsALife(t *testing.T) {
+	var log lockedLog
+	t.Run("a life", func(t *testing.T) { use(t, startServing(t, &log, "")) })
+	rest := log.String()
+	for _, want := range []string{
+		`msg="this node leads the metadata quorum"`, "epoch=", `msg="the node serves clients"`, "cluster=", "address=127.0.0.1:",
+		`msg="rebalance begins" group=billing`, "reason=", `msg="the node stops"`, `msg="the node has stopped`,
+	} {
+		_, after, ok := strings.Cut(rest, want)
+		if !ok {
+			t.Fatalf("%s is not there, or not in order:\n%s", want, log.String())
+		}
+		rest = after
+	}
+}
+
+// lockedLog is a log that is written from several goroutines.
+type lockedLog struct {
+	mu sync.Mutex
+	b  strings.Builder
+}
+
+func (l *lockedLog) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lockedLog) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
 func TestATakenHTTPPortIsNoReasonNotToStart(t *testing.T) {
 	first := startServing(t, io.Discard, "127.0.0.1:0")
-	var log strings.Builder
+	var log lockedLog
 	second := startServing(t, &log, first.HTTPAddr())
 	if second.HTTPAddr() != "" || second.Addr() == "" {
 		t.Errorf("HTTP on %q, Kafka on %q", second.HTTPAddr(), second.Addr())

@@ -118,6 +118,7 @@ func (q *Quorum) elect() error {
 	q.lead = q.leaderChange()
 	q.raft.Done(ready, q.next)
 	q.next += int64(record.Batch(q.lead).Count())
+	q.o.Logger.Info("this node leads the metadata quorum", "epoch", q.raft.Epoch(), "voters", len(voters))
 	// Busy until Start has put everything in line: it all goes in one append, with one sync.
 	q.running, q.busy = true, true
 	return nil
