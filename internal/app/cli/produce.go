@@ -29,6 +29,7 @@ type producing struct {
 	compression string
 	acks        string
 	linger      time.Duration
+	transaction string
 	verbose     bool
 }
 
@@ -45,7 +46,8 @@ line is an object {"key": …, "value": …, "headers": {…}, "partition": …,
 		Example: `  echo hello | moldau produce orders
   printf 'k1:v1\nk2:v2\n' | moldau produce orders --key-separator :
   moldau consume orders --from start --json | moldau produce copy --json
-  moldau produce orders --header source=shell --compression zstd < lines.txt`,
+  moldau produce orders --header source=shell --compression zstd < lines.txt
+  moldau produce orders --transactional-id loader < lines.txt`,
 		Args: oneName("topic"),
 		RunE: func(_ *cobra.Command, args []string) error {
 			p.topic = args[0]
@@ -60,6 +62,7 @@ line is an object {"key": …, "value": …, "headers": {…}, "partition": …,
 	f.StringVarP(&p.compression, "compression", "z", "none", "none, gzip, snappy, lz4 or zstd")
 	f.StringVar(&p.acks, "acks", "all", "all, leader or none")
 	f.DurationVar(&p.linger, "linger", 5*time.Millisecond, "how long to wait for a fuller batch")
+	f.StringVar(&p.transaction, "transactional-id", "", "write all lines in one transaction of this id: readers of committed data see all of them or none")
 	f.BoolVarP(&p.verbose, "verbose", "v", false, "print where each record went")
 	return cmd
 }
@@ -78,6 +81,12 @@ func (p *producing) options() ([]kgo.Opt, error) {
 		kgo.DefaultProduceTopic(p.topic), kgo.AllowAutoTopicCreation(), kgo.ProducerLinger(p.linger),
 		kgo.ProducerBatchCompression(codec()), kgo.UnknownTopicRetries(3),
 		kgo.RecordPartitioner(&chosenPartition{kgo.StickyKeyPartitioner(nil)}),
+	}
+	if p.transaction != "" {
+		if p.acks != "all" {
+			return nil, usagef("--transactional-id needs --acks all")
+		}
+		opts = append(opts, kgo.TransactionalID(p.transaction))
 	}
 	switch p.acks {
 	case "all":
@@ -129,6 +138,18 @@ func (p *producing) run() error {
 		return err
 	}
 	defer cl.Close()
+	if p.transaction == "" {
+		return p.send(cl, headers)
+	}
+	if err := cl.BeginTransaction(); err != nil {
+		return explain(err)
+	}
+	err = p.send(cl, headers)
+	return errors.Join(err, explain(cl.EndTransaction(context.Background(), kgo.TransactionEndTry(err == nil))))
+}
+
+// send reads the input and produces it.
+func (p *producing) send(cl *kgo.Client, headers []kgo.RecordHeader) error {
 	out := &outcomes{p: p}
 	lines := bufio.NewScanner(p.in)
 	lines.Buffer(make([]byte, 0, 64<<10), maxLine)

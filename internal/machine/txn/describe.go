@@ -19,7 +19,11 @@ func (m *Machine) Describe(id string) wire.DescribeTransactionsResponseTransacti
 	default:
 		out.ProducerID, out.ProducerEpoch, out.TransactionState = t.producerID, t.epoch, t.state.String()
 		out.TransactionTimeoutMs, out.TransactionStartTimeMs = t.timeoutMs, t.startMs
-		for _, p := range byTopic(t.partitions) {
+		left := t.partitions
+		if t.state.preparing() {
+			left = t.unsent
+		}
+		for _, p := range byTopic(left) {
 			out.Topics = append(out.Topics, wire.DescribeTransactionsResponseTopicData{Topic: p.Topic, Partitions: p.PartitionIDs})
 		}
 	}
