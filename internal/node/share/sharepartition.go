@@ -238,9 +238,9 @@ func (sp *sharePartition) acknowledge(member string, acks []machine.Acknowledgem
 		done(wire.InvalidRecordState, "Batch record not found. The request batch offsets are not found in the cache.")
 		return
 	}
-	if refusal := sp.m.Acknowledge(member, acks, sp.d.now(), &s.Limits, &c.w); refusal != nil {
+	if refusal := sp.m.Acknowledge(member, acks, sp.d.now(), &s.Limits, &c.w); refusal != machine.Granted {
 		sp.mu.Unlock()
-		done(refusal.Code, refusal.Why)
+		done(refusal.Code(), refusal.Why())
 		return
 	}
 	sp.arm()

@@ -18,36 +18,63 @@ type Acknowledgement struct {
 	Types []int8
 }
 
-// Why acknowledgements are refused.
-var (
-	errNotThere    = &Refusal{wire.InvalidRecordState, "Batch record not found. The request batch offsets are not found in the cache."}
-	errFirstBehind = &Refusal{wire.InvalidRequest, "Batch record not found. The first offset in request is past acquired records."}
-	errLastBehind  = &Refusal{wire.InvalidRequest, "Batch record not found. The last offset in request is past acquired records."}
-	errBatchState  = &Refusal{wire.InvalidRecordState, "The batch cannot be acknowledged. The batch is not in the acquired state."}
-	errBatchOwner  = &Refusal{wire.InvalidRecordState, "Member is not the owner of batch record"}
-	errOffsetState = &Refusal{wire.InvalidRecordState, "The offset cannot be acknowledged. The offset is not acquired."}
-	errOffsetOwner = &Refusal{wire.InvalidRecordState, "Member is not the owner of offset"}
-	errNoRenew     = &Refusal{wire.InvalidRecordState, "Renewing acquisition locks is not enabled for the group."}
-	errAcknowledge = &Refusal{wire.InvalidRequest, "Invalid acknowledge type"}
+// Refusal is why an acknowledgement is refused.
+type Refusal uint8
+
+// The refusals.
+const (
+	Granted Refusal = iota // it is not
+	notThere
+	firstBehind
+	lastBehind
+	batchState
+	batchOwner
+	offsetState
+	offsetOwner
+	noRenewal
+	unknownType
 )
+
+// refusals are the refusals in Kafka's words.
+var refusals = [...]struct {
+	code wire.Code
+	why  string
+}{
+	Granted:     {wire.None, ""},
+	notThere:    {wire.InvalidRecordState, "Batch record not found. The request batch offsets are not found in the cache."},
+	firstBehind: {wire.InvalidRequest, "Batch record not found. The first offset in request is past acquired records."},
+	lastBehind:  {wire.InvalidRequest, "Batch record not found. The last offset in request is past acquired records."},
+	batchState:  {wire.InvalidRecordState, "The batch cannot be acknowledged. The batch is not in the acquired state."},
+	batchOwner:  {wire.InvalidRecordState, "Member is not the owner of batch record"},
+	offsetState: {wire.InvalidRecordState, "The offset cannot be acknowledged. The offset is not acquired."},
+	offsetOwner: {wire.InvalidRecordState, "Member is not the owner of offset"},
+	noRenewal:   {wire.InvalidRecordState, "Renewing acquisition locks is not enabled for the group."},
+	unknownType: {wire.InvalidRequest, "Invalid acknowledge type"},
+}
+
+// Code is the refusal's code in the protocol.
+func (r Refusal) Code() wire.Code { return refusals[r].code }
+
+// Why is the reason in words.
+func (r Refusal) Why() string { return refusals[r].why }
 
 // Acknowledge takes a member's word on records that it has. All is refused if
 // something is wrong. What is to be persisted goes into w, which was Reset;
 // unless it is Empty the caller persists it and then calls Settle.
-func (p *Partition) Acknowledge(member string, acks []Acknowledgement, now int64, l *Limits, w *Write) *Refusal {
+func (p *Partition) Acknowledge(member string, acks []Acknowledgement, now int64, l *Limits, w *Write) Refusal {
 	p.begin(w)
 	for i := range acks {
 		if acks[i].Last < p.start {
 			continue
 		}
-		if why := p.acknowledge(member, &acks[i], now, l, w); why != nil {
+		if why := p.acknowledge(member, &acks[i], now, l, w); why != Granted {
 			p.Settle(w, false, now, l)
 			w.Reset()
 			return why
 		}
 	}
 	p.seal(w)
-	return nil
+	return Granted
 }
 
 func (p *Partition) begin(w *Write) {
@@ -56,48 +83,48 @@ func (p *Partition) begin(w *Write) {
 }
 
 // acknowledge takes one range.
-func (p *Partition) acknowledge(member string, a *Acknowledgement, now int64, l *Limits, w *Write) *Refusal {
+func (p *Partition) acknowledge(member string, a *Acknowledgement, now int64, l *Limits, w *Write) Refusal {
 	i := p.floor(a.First)
 	if i < 0 {
 		if a.First >= p.start || len(p.batches) == 0 || p.batches[0].First > p.start {
-			return errNotThere
+			return notThere
 		}
 		i = 0
 	}
 	end := p.floor(a.Last)
 	switch {
 	case p.batches[end].Last < a.First:
-		return errFirstBehind
+		return firstBehind
 	case p.batches[end].Last < a.Last:
-		return errLastBehind
+		return lastBehind
 	}
 	for ; i <= end; i++ {
 		if b := &p.batches[i]; b.Last >= a.First {
-			if why := p.acknowledgeBatch(b, member, a, now, l, w); why != nil {
+			if why := p.acknowledgeBatch(b, member, a, now, l, w); why != Granted {
 				return why
 			}
 		}
 	}
-	return nil
+	return Granted
 }
 
 // acknowledgeBatch takes what a range says about one batch.
-func (p *Partition) acknowledgeBatch(b *batch, member string, a *Acknowledgement, now int64, l *Limits, w *Write) *Refusal {
+func (p *Partition) acknowledgeBatch(b *batch, member string, a *Acknowledgement, now int64, l *Limits, w *Write) Refusal {
 	if !b.split() {
 		r := &b.whole[0]
 		switch {
 		case r.state != Acquired || r.change != none:
-			return errBatchState
+			return batchState
 		case r.member != member:
-			return errBatchOwner
+			return batchOwner
 		case len(a.Types) == 1 && b.First >= a.First && b.Last <= a.Last:
 			return p.answer(r, a.Types[0], now, l, w)
 		}
 		p.apart(b)
 	}
-	var why *Refusal
+	why := Granted
 	in := Range{max(a.First, b.First), min(a.Last, b.Last)}
-	for in.First <= in.Last && why == nil {
+	for in.First <= in.Last && why == Granted {
 		kind, last := a.Types[0], in.Last
 		if len(a.Types) > 1 {
 			kind, last = a.sameType(in.First, in.Last)
@@ -105,13 +132,13 @@ func (p *Partition) acknowledgeBatch(b *batch, member string, a *Acknowledgement
 		p.reshape(b, Range{in.First, last}, func(r *run) bool {
 			switch {
 			case r.state != Acquired || r.change != none:
-				why = errOffsetState
+				why = offsetState
 			case r.member != member:
-				why = errOffsetOwner
+				why = offsetOwner
 			default:
 				why = p.answer(r, kind, now, l, w)
 			}
-			return why == nil
+			return why == Granted
 		})
 		in.First = last + 1
 	}
@@ -128,15 +155,15 @@ func (a *Acknowledgement) sameType(first, end int64) (kind int8, last int64) {
 }
 
 // answer does to acquired records what an acknowledge type says.
-func (p *Partition) answer(r *run, kind int8, now int64, l *Limits, w *Write) *Refusal {
+func (p *Partition) answer(r *run, kind int8, now int64, l *Limits, w *Write) Refusal {
 	switch kind {
 	case Renew:
 		if !l.Renew {
-			return errNoRenew
+			return noRenewal
 		}
 		r.deadline = now + l.LockMs
 		p.due = min(p.due, r.deadline)
-		return nil
+		return Granted
 	case Accept:
 		r.state = Acknowledged
 	case Release:
@@ -144,11 +171,11 @@ func (p *Partition) answer(r *run, kind int8, now int64, l *Limits, w *Write) *R
 	case Gap, Reject:
 		r.state = Archived
 	default:
-		return errAcknowledge
+		return unknownType
 	}
 	r.change = w.id
 	w.add(r)
-	return nil
+	return Granted
 }
 
 // returned is the state of records that come back from a member.

@@ -182,174 +182,204 @@ func (m *model) compare(t *rapid.T, p *Partition) {
 	}
 }
 
-// TestModel does the same to the machine and to a model that keeps each record by itself.
+// pending is a write that is not settled.
+type pending struct {
+	w  *Write
+	id int64
+}
+
+// play does the same to a machine and to a model.
+type play struct {
+	l      Limits
+	p      *Partition
+	m      *model
+	log    []Batch
+	queue  []pending
+	now    int64
+	member *rapid.Generator[string]
+}
+
+func newPlay(t *rapid.T) *play {
+	y := &play{m: &model{records: map[int64]*record{}}, member: rapid.SampledFrom([]string{"a", "b", "c"})}
+	y.l = Limits{
+		MaxInFlight: rapid.IntRange(5, 60).Draw(t, "in flight"), MaxDeliveries: int16(rapid.IntRange(2, 6).Draw(t, "deliveries")),
+		LockMs: 100, Renew: true,
+	}
+	var err error
+	if y.p, err = Load(0, nil); err != nil {
+		t.Fatal(err)
+	}
+	end := int64(0)
+	for range 40 {
+		n := int64(rapid.IntRange(1, 9).Draw(t, "batch"))
+		y.log = append(y.log, Batch{Range: Range{end, end + n - 1}, ProducerID: -1})
+		end += n
+	}
+	return y
+}
+
+func (y *play) wrote(w *Write) {
+	if !w.Empty() {
+		y.queue = append(y.queue, pending{w, y.m.writes})
+	}
+}
+
+func (y *play) acquire(t *rapid.T) {
+	if !y.p.CanAcquire(&y.l) {
+		return
+	}
+	a := Acquisition{
+		Member: y.member.Draw(t, "member"), Mode: Mode(rapid.IntRange(0, 1).Draw(t, "mode")), MaxRecords: rapid.IntRange(1, 30).Draw(t, "max"),
+		BatchSize: rapid.IntRange(1, 20).Draw(t, "size"), Offset: y.p.NextFetch(), Now: y.now,
+	}
+	reach := int64(-1)
+	for _, b := range y.log {
+		if b.Last < a.Offset || reach >= 0 && b.First > reach {
+			continue
+		}
+		if reach < 0 {
+			reach = y.p.Reach(b.First, a.MaxRecords)
+		}
+		a.Batches = append(a.Batches, b)
+	}
+	got, n := y.p.Acquire(&a, &y.l, nil)
+	if len(a.Batches) > 0 && n == 0 {
+		t.Fatalf("nothing acquired from %d on, %+v", a.Offset, *y.p)
+	}
+	if n > 0 && got[0].First != a.Offset {
+		t.Fatalf("acquired %v, the first available record is %d", got, a.Offset)
+	}
+	y.m.acquire(t, &a, &y.l, got)
+	y.m.follow(y.p)
+}
+
+func (y *play) acknowledge(t *rapid.T) {
+	if y.m.next == 0 {
+		return
+	}
+	var acks []Acknowledgement
+	for range rapid.IntRange(1, 3).Draw(t, "acks") {
+		first := rapid.Int64Range(max(0, y.m.start-3), y.m.next).Draw(t, "first")
+		last := first + rapid.Int64Range(0, 12).Draw(t, "length")
+		a := Acknowledgement{Range: Range{first, last}}
+		kinds := 1
+		if rapid.Bool().Draw(t, "each") {
+			kinds = int(last - first + 1)
+		}
+		for range kinds {
+			a.Types = append(a.Types, int8(rapid.IntRange(0, 3).Draw(t, "type")))
+		}
+		acks = append(acks, a)
+	}
+	who := y.member.Draw(t, "member")
+	w := &Write{}
+	refusal := y.p.Acknowledge(who, acks, y.now, &y.l, w)
+	if may := y.m.acknowledge(who, acks, &y.l); may != (refusal == Granted) {
+		t.Fatalf("acknowledging %v for %s: %v, the model says %v", acks, who, refusal.Why(), may)
+	}
+	y.wrote(w)
+	y.m.advance()
+}
+
+func (y *play) renew(t *rapid.T) {
+	who := y.member.Draw(t, "member")
+	for o := y.m.start; o < y.m.next; o++ {
+		r := y.m.records[o]
+		if r == nil || r.state != Acquired || r.change != 0 || r.member != who || rapid.Bool().Draw(t, "skip") {
+			continue
+		}
+		r.deadline = y.now + y.l.LockMs
+		w := &Write{}
+		if refusal := y.p.Acknowledge(who, []Acknowledgement{{Range{o, o}, []int8{Renew}}}, y.now, &y.l, w); refusal != Granted || !w.Empty() {
+			t.Fatalf("renewing %d for %s: %v, to write %v", o, who, refusal.Why(), w.Batches)
+		}
+	}
+	y.m.advance()
+}
+
+func (y *play) release(t *rapid.T) {
+	who := y.member.Draw(t, "member")
+	w := &Write{}
+	y.p.ReleaseAll(who, &y.l, w)
+	y.m.writes++
+	for _, r := range y.m.records {
+		if r.state == Acquired && r.change == 0 && r.member == who {
+			r.state, r.change = giveBack(r, &y.l), y.m.writes
+		}
+	}
+	y.wrote(w)
+}
+
+func (y *play) settle(t *rapid.T) {
+	if len(y.queue) == 0 {
+		return
+	}
+	i := rapid.IntRange(0, len(y.queue)-1).Draw(t, "which")
+	ok := rapid.Bool().Draw(t, "ok")
+	y.p.Settle(y.queue[i].w, ok, y.now, &y.l)
+	y.m.settle(y.queue[i].id, ok, y.now, &y.l)
+	y.queue = slices.Delete(y.queue, i, i+1)
+}
+
+func (y *play) wait(t *rapid.T) {
+	y.now += rapid.Int64Range(0, 60).Draw(t, "ms")
+	due, ok := y.p.Due()
+	first := noDeadline
+	for _, r := range y.m.records {
+		if r.state == Acquired && r.change == 0 {
+			first = min(first, r.deadline)
+		}
+	}
+	if first != noDeadline && (!ok || due > first) {
+		t.Fatalf("due at %d, a lock ends at %d", due, first)
+	}
+	if !ok || due > y.now {
+		return
+	}
+	w := &Write{}
+	y.p.Expire(y.now, &y.l, w)
+	for _, r := range y.m.records {
+		if r.state == Acquired && r.change == 0 && r.deadline <= y.now {
+			r.state, r.member, r.deadline = giveBack(r, &y.l), "", noDeadline
+		}
+	}
+	y.m.advance()
+}
+
+func (y *play) moveLogStart(t *rapid.T) {
+	at := rapid.Int64Range(y.m.start, y.m.next).Draw(t, "at")
+	if rapid.IntRange(0, 5).Draw(t, "rarely") > 0 {
+		return
+	}
+	y.p.MoveLogStart(at)
+	for o := range y.m.records {
+		if o < at {
+			delete(y.m.records, o)
+		}
+	}
+	y.m.start, y.m.next = max(y.m.start, at), max(y.m.next, at)
+	y.m.advance()
+}
+
+func (y *play) check(t *rapid.T) {
+	y.m.advance()
+	check(t, y.p)
+	y.m.compare(t, y.p)
+}
+
+// TestModel holds the machine against a model that keeps each record by itself.
 func TestModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		l := Limits{
-			MaxInFlight: rapid.IntRange(5, 60).Draw(t, "in flight"), MaxDeliveries: int16(rapid.IntRange(2, 6).Draw(t, "deliveries")),
-			LockMs: 100, Renew: true,
-		}
-		p, err := Load(0, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		m := &model{records: map[int64]*record{}}
-		var log []Batch
-		end := int64(0)
-		for range 40 {
-			n := int64(rapid.IntRange(1, 9).Draw(t, "batch"))
-			log = append(log, Batch{Range: Range{end, end + n - 1}, ProducerID: -1})
-			end += n
-		}
-		type pending struct {
-			w  *Write
-			id int64
-		}
-		var queue []pending
-		now := int64(0)
-		member := rapid.SampledFrom([]string{"a", "b", "c"})
-		wrote := func(w *Write) {
-			if w.Empty() {
-				return
-			}
-			queue = append(queue, pending{w, m.writes})
-		}
+		y := newPlay(t)
 		t.Repeat(map[string]func(*rapid.T){
-			"acquire": func(t *rapid.T) {
-				if !p.CanAcquire(&l) {
-					return
-				}
-				a := Acquisition{
-					Member: member.Draw(t, "member"), Mode: Mode(rapid.IntRange(0, 1).Draw(t, "mode")), MaxRecords: rapid.IntRange(1, 30).Draw(t, "max"),
-					BatchSize: rapid.IntRange(1, 20).Draw(t, "size"), Offset: p.NextFetch(), Now: now,
-				}
-				reach := int64(-1)
-				for _, b := range log {
-					if b.Last < a.Offset || reach >= 0 && b.First > reach {
-						continue
-					}
-					if reach < 0 {
-						reach = p.Reach(b.First, a.MaxRecords)
-					}
-					a.Batches = append(a.Batches, b)
-				}
-				got, n := p.Acquire(&a, &l, nil)
-				if len(a.Batches) > 0 && n == 0 {
-					t.Fatalf("nothing acquired from %d on, %+v", a.Offset, *p)
-				}
-				if n > 0 && got[0].First != a.Offset {
-					t.Fatalf("acquired %v, the first available record is %d", got, a.Offset)
-				}
-				m.acquire(t, &a, &l, got)
-				m.follow(p)
-			},
-			"acknowledge": func(t *rapid.T) {
-				if m.next == 0 {
-					return
-				}
-				var acks []Acknowledgement
-				for range rapid.IntRange(1, 3).Draw(t, "acks") {
-					first := rapid.Int64Range(max(0, m.start-3), m.next).Draw(t, "first")
-					last := first + rapid.Int64Range(0, 12).Draw(t, "length")
-					a := Acknowledgement{Range: Range{first, last}}
-					kinds := 1
-					if rapid.Bool().Draw(t, "each") {
-						kinds = int(last - first + 1)
-					}
-					for range kinds {
-						a.Types = append(a.Types, int8(rapid.IntRange(0, 3).Draw(t, "type")))
-					}
-					acks = append(acks, a)
-				}
-				who := member.Draw(t, "member")
-				w := &Write{}
-				refusal := p.Acknowledge(who, acks, now, &l, w)
-				if may := m.acknowledge(who, acks, &l); may != (refusal == nil) {
-					t.Fatalf("acknowledging %v for %s: %v, the model says %v", acks, who, refusal, may)
-				}
-				wrote(w)
-				m.advance()
-			},
-			"renew": func(t *rapid.T) {
-				who := member.Draw(t, "member")
-				for o := m.start; o < m.next; o++ {
-					r := m.records[o]
-					if r == nil || r.state != Acquired || r.change != 0 || r.member != who || rapid.Bool().Draw(t, "skip") {
-						continue
-					}
-					r.deadline = now + l.LockMs
-					w := &Write{}
-					if refusal := p.Acknowledge(who, []Acknowledgement{{Range{o, o}, []int8{Renew}}}, now, &l, w); refusal != nil || !w.Empty() {
-						t.Fatalf("renewing %d for %s: %v, to write %v", o, who, refusal, w.Batches)
-					}
-				}
-				m.advance()
-			},
-			"release": func(t *rapid.T) {
-				who := member.Draw(t, "member")
-				w := &Write{}
-				p.ReleaseAll(who, &l, w)
-				m.writes++
-				for _, r := range m.records {
-					if r.state == Acquired && r.change == 0 && r.member == who {
-						r.state, r.change = giveBack(r, &l), m.writes
-					}
-				}
-				wrote(w)
-			},
-			"settle": func(t *rapid.T) {
-				if len(queue) == 0 {
-					return
-				}
-				i := rapid.IntRange(0, len(queue)-1).Draw(t, "which")
-				ok := rapid.Bool().Draw(t, "ok")
-				p.Settle(queue[i].w, ok, now, &l)
-				m.settle(queue[i].id, ok, now, &l)
-				queue = slices.Delete(queue, i, i+1)
-			},
-			"wait": func(t *rapid.T) {
-				now += rapid.Int64Range(0, 60).Draw(t, "ms")
-				due, ok := p.Due()
-				first := noDeadline
-				for _, r := range m.records {
-					if r.state == Acquired && r.change == 0 {
-						first = min(first, r.deadline)
-					}
-				}
-				if first != noDeadline && (!ok || due > first) {
-					t.Fatalf("due at %d, a lock ends at %d", due, first)
-				}
-				if !ok || due > now {
-					return
-				}
-				w := &Write{}
-				p.Expire(now, &l, w)
-				for _, r := range m.records {
-					if r.state == Acquired && r.change == 0 && r.deadline <= now {
-						r.state, r.member, r.deadline = giveBack(r, &l), "", noDeadline
-					}
-				}
-				m.advance()
-			},
-			"log start": func(t *rapid.T) {
-				at := rapid.Int64Range(m.start, m.next).Draw(t, "at")
-				if rapid.IntRange(0, 5).Draw(t, "rarely") > 0 {
-					return
-				}
-				p.MoveLogStart(at)
-				for o := range m.records {
-					if o < at {
-						delete(m.records, o)
-					}
-				}
-				m.start, m.next = max(m.start, at), max(m.next, at)
-				m.advance()
-			},
-			"": func(t *rapid.T) {
-				m.advance()
-				check(t, p)
-				m.compare(t, p)
-			},
+			"acquire":     y.acquire,
+			"acknowledge": y.acknowledge,
+			"renew":       y.renew,
+			"release":     y.release,
+			"settle":      y.settle,
+			"wait":        y.wait,
+			"log start":   y.moveLogStart,
+			"":            y.check,
 		})
 	})
 }
@@ -378,8 +408,8 @@ func TestRestart(t *testing.T) {
 					continue
 				}
 				w := &Write{}
-				if refusal := p.Acknowledge("a", []Acknowledgement{{d.Range, []int8{kind}}}, 0, &l, w); refusal != nil {
-					t.Fatal(refusal)
+				if refusal := p.Acknowledge("a", []Acknowledgement{{d.Range, []int8{kind}}}, 0, &l, w); refusal != Granted {
+					t.Fatal(refusal.Why())
 				}
 				start = w.Start
 				for _, s := range w.Batches {

@@ -225,8 +225,8 @@ func (d *driver) ack(member string, words []string) error {
 		acks = append(acks, a)
 	}
 	w := &Write{}
-	if refusal := d.p.Acknowledge(member, acks, d.now, &d.limits, w); refusal != nil {
-		d.printf("%v: %v", refusal.Code, refusal)
+	if refusal := d.p.Acknowledge(member, acks, d.now, &d.limits, w); refusal != Granted {
+		d.printf("%v: %s", refusal.Code(), refusal.Why())
 		return nil
 	}
 	d.wrote(w)

@@ -4,8 +4,6 @@ import (
 	"fmt"
 	"math"
 	"sort"
-
-	"github.com/moldau/moldau/internal/format/wire"
 )
 
 // State is what a record in flight is to the group. The values are those of
@@ -371,12 +369,3 @@ func (w *Write) add(r *run) {
 
 // seal completes a write with what is persisted along with every change.
 func (p *Partition) seal(w *Write) { w.Start, w.Done = p.start, p.Delivered() }
-
-// Refusal is why an acknowledgement is refused, in Kafka's words.
-type Refusal struct {
-	Code wire.Code
-	Why  string
-}
-
-// Error is the reason.
-func (r *Refusal) Error() string { return r.Why }
