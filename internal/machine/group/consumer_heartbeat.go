@@ -2,7 +2,9 @@ package group
 
 import (
 	"encoding/base64"
+	"errors"
 	"fmt"
+	"regexp/syntax"
 	"slices"
 	"strings"
 
@@ -252,7 +254,10 @@ func (c *Consumers) checkHeartbeat(req *wire.ConsumerGroupHeartbeatRequest, id s
 	}
 	if req.SubscribedTopicRegex != nil && *req.SubscribedTopicRegex != "" && (g == nil || g.resolved[*req.SubscribedTopicRegex] == nil) {
 		if _, err := compileRegex(*req.SubscribedTopicRegex); err != nil {
-			text := strings.TrimPrefix(err.Error(), "error parsing regexp: ")
+			text := err.Error()
+			if bad := (*syntax.Error)(nil); errors.As(err, &bad) {
+				text = bad.Code.String()
+			}
 			return refuse(wire.InvalidRegularExpression, "SubscribedTopicRegex `%s` is not a valid regular expression: %s.", *req.SubscribedTopicRegex, text)
 		}
 	}

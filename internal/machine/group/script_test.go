@@ -16,6 +16,9 @@ import (
 // TestScripts plays testdata. Each script runs twice: the same inputs give the same outputs.
 func TestScripts(t *testing.T) {
 	datadriven.Walk(t, "testdata", func(t *testing.T, path string) {
+		if !strings.HasSuffix(path, ".txt") {
+			return
+		}
 		for range 2 {
 			d := newDriver()
 			datadriven.RunTest(t, path, func(t *testing.T, td *datadriven.TestData) string {
