@@ -396,5 +396,9 @@ func (q *sessions) pop() sessionEnd {
 	return top
 }
 
-// maxEpoch is where epochs end; a group that got there cannot change any more.
-const maxEpoch = math.MaxInt32
+const (
+	// firstEpoch is that of a group without records; its first member makes it 2.
+	firstEpoch = 1
+	// maxEpoch is where epochs end; a group that got there cannot change any more.
+	maxEpoch = math.MaxInt32
+)

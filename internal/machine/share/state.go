@@ -106,16 +106,13 @@ func (s *State) Loaded(now group.Time, fx *StateEffects) {
 			s.tombstone(k, fx)
 		}
 	}
-	s.submit(fx)
 }
 
 // keys are the share partitions in order.
 func (s *State) keys() []Key { return slices.SortedFunc(maps.Keys(s.partitions), compareKeys) }
 
-// Submit makes a write of the records of the calls so far. The shell appends it and tells Settle.
-func (s *State) Submit(fx *StateEffects) { s.submit(fx) }
-
-func (s *State) submit(fx *StateEffects) {
+// Submit makes one write of the records of all calls so far. The shell appends it and tells Settle.
+func (s *State) Submit(fx *StateEffects) {
 	if len(fx.Write.Records) == 0 {
 		return
 	}
@@ -158,7 +155,6 @@ func (s *State) Expire(now group.Time, fx *StateEffects) {
 		s.pruneAt = now.Mono + s.config.PruneMs
 		s.prune(fx)
 	}
-	s.submit(fx)
 }
 
 // snapshotCold writes snapshots of quiet partitions, unless the last of all partitions were such already: then nothing
@@ -201,7 +197,6 @@ func (s *State) DeleteTopic(id wire.UUID, fx *StateEffects) {
 			s.tombstone(k, fx)
 		}
 	}
-	s.submit(fx)
 }
 
 // Problem is why a request is refused; the zero value is that it is not.

@@ -156,6 +156,7 @@ type shareMachine struct {
 
 // absorb moves the machine's effects into the turn.
 func (m *shareMachine) absorb(t *turn) {
+	m.state.Submit(&m.fx)
 	if len(m.fx.Write.Records) > 0 {
 		t.writes = append(t.writes, m.fx.Write)
 	}
