@@ -104,6 +104,9 @@ func transactionConfig(cfg *config.BrokerConfig) coordinator.TransactionConfig {
 	return c
 }
 
+// initialQuietMs is how long nobody may join before a new group begins, unless group.initial.rebalance.delay.ms is set.
+const initialQuietMs = 100
+
 // groupConfig is what of the settings concerns groups.
 func groupConfig(cfg *config.BrokerConfig) coordinator.GroupConfig {
 	g := coordinator.DefaultGroupConfig()
@@ -114,6 +117,9 @@ func groupConfig(cfg *config.BrokerConfig) coordinator.GroupConfig {
 	g.MaxSessionTimeoutMs = int32(cfg.GetInt("group.max.session.timeout.ms"))
 	g.MaxSize = int32(cfg.GetInt("group.max.size"))
 	g.InitialRebalanceDelayMs = int32(cfg.GetInt("group.initial.rebalance.delay.ms"))
+	if !cfg.IsSet("group.initial.rebalance.delay.ms") {
+		g.InitialQuietMs = initialQuietMs
+	}
 	g.OffsetMetadataMaxBytes = int32(cfg.GetInt("offset.metadata.max.bytes"))
 	g.OffsetsRetentionMs = int64(cfg.GetInt("offsets.retention.minutes")) * 60_000
 	g.RetentionCheckIntervalMs = cfg.GetLong("offsets.retention.check.interval.ms")

@@ -124,6 +124,7 @@ type group struct {
 	assigning bool               // the assignment of this generation is being written
 	stepMs    int64              // the initial delay's current step
 	leftMs    int64              // how far the initial delay may still be extended
+	initialBy int64              // Mono when the initial delay ends at the latest, if members may end it early
 	topics    map[string]bool    // subscribed topics, if known
 	aware     bool               // topics are known
 	joinTimer timer

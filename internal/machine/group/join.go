@@ -130,6 +130,7 @@ func (d *decision) joinNew(g *group, j *Join) {
 	t := &timer{kind: timerPending, group: g, memberID: id}
 	g.pending[id] = t
 	d.m.timers.set(t, d.now.Mono+int64(req.SessionTimeoutMs))
+	d.arrived(g)
 	d.fx.join(j.Ticket, joinError(id, wire.MemberIDRequired))
 }
 
@@ -198,6 +199,7 @@ func (d *decision) addMember(g *group, id string, j *Join) {
 	mb.take(j)
 	if g.state == statePreparing && g.prev == stateEmpty {
 		g.grown = true
+		d.arrived(g)
 	}
 	if len(g.members) == 0 {
 		g.protocolType = strings.Clone(j.Request.ProtocolType)

@@ -14,6 +14,11 @@ type Config struct {
 	MaxSize int32
 	// InitialRebalanceDelayMs is group.initial.rebalance.delay.ms.
 	InitialRebalanceDelayMs int32
+	// InitialQuietMs ends the initial delay once nobody has come for so long; 0 waits as Kafka does.
+	//
+	// Differs from Kafka: where group.initial.rebalance.delay.ms is not set, a new group begins as soon as its members
+	// are there, and not three seconds after the last of them.
+	InitialQuietMs int32
 	// OffsetMetadataMaxBytes is offset.metadata.max.bytes; Kafka counts UTF-16 units, and so do we.
 	OffsetMetadataMaxBytes int32
 	// OffsetsRetentionMs is offsets.retention.minutes in milliseconds.

@@ -31,6 +31,10 @@ func (d *decision) prepareRebalance(g *group, reason string) {
 		g.grown = false
 		g.stepMs = int64(d.m.config.InitialRebalanceDelayMs)
 		g.leftMs = max(g.rebalanceMs()-g.stepMs, 0)
+		if quiet := int64(d.m.config.InitialQuietMs); quiet > 0 && g.stepMs > quiet {
+			g.initialBy = d.now.Mono + max(g.rebalanceMs(), g.stepMs)
+			g.stepMs, g.leftMs = quiet, 0
+		}
 		d.setJoinTimer(g, timerInitial, g.stepMs)
 		return
 	}
@@ -39,6 +43,13 @@ func (d *decision) prepareRebalance(g *group, reason string) {
 		return
 	}
 	d.setJoinTimer(g, timerJoin, g.rebalanceMs())
+}
+
+// arrived extends the initial delay of a new group a little for each member that comes, if it may end early.
+func (d *decision) arrived(g *group) {
+	if g.state == statePreparing && g.prev == stateEmpty && d.m.config.InitialQuietMs > 0 && g.initialBy > 0 {
+		d.setJoinTimer(g, timerInitial, max(min(int64(d.m.config.InitialQuietMs), g.initialBy-d.now.Mono), 0))
+	}
 }
 
 // setJoinTimer sets the one timer of the first phase. A timer in the queue must not change its kind unseen, so

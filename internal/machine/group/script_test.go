@@ -103,6 +103,7 @@ func (d *driver) line(line string) error {
 func (d *driver) setConfig(a args) {
 	d.config.MaxSize = int32(a.int("max-size", int64(d.config.MaxSize)))
 	d.config.InitialRebalanceDelayMs = int32(a.int("delay", int64(d.config.InitialRebalanceDelayMs)))
+	d.config.InitialQuietMs = int32(a.int("quiet", int64(d.config.InitialQuietMs)))
 	d.config.OffsetMetadataMaxBytes = int32(a.int("metadata", int64(d.config.OffsetMetadataMaxBytes)))
 	d.config.OffsetsRetentionMs = a.int("retention", d.config.OffsetsRetentionMs)
 	d.config.Consumer.MaxSize = int32(a.int("consumers", int64(d.config.Consumer.MaxSize)))
