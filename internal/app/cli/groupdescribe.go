@@ -77,6 +77,7 @@ type groupOffset struct {
 	Member    string `json:"member,omitempty"`
 	Metadata  string `json:"metadata,omitempty"`
 	Error     string `json:"error,omitempty"`
+	told      bool   // the coordinator has told the lag
 }
 
 func (g *grouping) describe() *cobra.Command {
@@ -378,7 +379,8 @@ func (d *describedGroup) shared(ctx context.Context, a *kadm.Client, at map[tp]g
 		return err
 	}
 	got[d.Group].Offsets.Each(func(o kadm.ShareOffset) {
-		row := groupOffset{Topic: o.Topic, Partition: o.Partition, Offset: o.StartOffset}
+		// Records behind the start offset may be done with, too: only the coordinator knows how many.
+		row := groupOffset{Topic: o.Topic, Partition: o.Partition, Offset: o.StartOffset, told: true, Lag: o.Lag}
 		if o.Err != nil {
 			row.Error = explain(o.Err).Error()
 		}
@@ -391,10 +393,16 @@ func (d *describedGroup) shared(ctx context.Context, a *kadm.Client, at map[tp]g
 func (o groupOffset) completed(member string, starts, ends kadm.ListedOffsets) groupOffset {
 	start, _ := starts.Lookup(o.Topic, o.Partition)
 	end, _ := ends.Lookup(o.Topic, o.Partition)
-	o.Member, o.Start, o.End, o.Lag = member, start.Offset, end.Offset, -1
-	if err := cmpErr(start.Err, end.Err); err != nil {
+	o.Member, o.Start, o.End = member, start.Offset, end.Offset
+	err := cmpErr(start.Err, end.Err)
+	if err != nil {
 		o.Error = cmp.Or(o.Error, explain(err).Error())
-	} else {
+	}
+	switch {
+	case o.told:
+	case err != nil:
+		o.Lag = -1
+	default:
 		o.Lag = max(o.End-max(o.Offset, o.Start), 0)
 	}
 	return o

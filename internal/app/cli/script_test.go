@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bytes"
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -16,8 +17,10 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/moldau/moldau"
 )
@@ -27,6 +30,8 @@ import (
 //	moldau ARG… [< FILE]    run the command line; it must end with 0, with ! in front with 1
 //	misuse ARG… [< FILE]    run it; it must end with 2
 //	node stop | node start  stop and start the node on $ADDR, whose data is in data/
+//	share TOPIC GROUP N     take and accept N records as a member of a share group, then leave
+//	stay TOPIC GROUP PROTO  be a member of a group until the script ends: classic, consumer or share
 //	emptied FILE FIRST LAST append a batch of these offsets without records, as compaction leaves it
 //
 // beside testscript's own commands.
@@ -55,6 +60,8 @@ func TestScripts(t *testing.T) {
 			"misuse":  func(ts *testscript.TestScript, _ bool, args []string) { runScripted(ts, exitUsage, args) },
 			"node":    nodeScripted,
 			"emptied": emptiedScripted,
+			"share":   shareScripted,
+			"stay":    stayScripted,
 		},
 	})
 }
@@ -138,6 +145,44 @@ func nodeScripted(ts *testscript.TestScript, _ bool, args []string) {
 	default:
 		ts.Fatalf("usage: node stop | node start")
 	}
+}
+
+func shareScripted(ts *testscript.TestScript, _ bool, args []string) {
+	want, err := strconv.Atoi(args[2])
+	ts.Check(err)
+	cl, err := kgo.NewClient(kgo.SeedBrokers(ts.Getenv("ADDR")), kgo.ConsumeTopics(args[0]), kgo.ShareGroup(args[1]))
+	ts.Check(err)
+	defer cl.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	for got := 0; got < want; {
+		fetches := cl.PollFetches(ctx)
+		ts.Check(fetches.Err())
+		fetches.EachRecord(func(r *kgo.Record) { r.Ack(kgo.AckAccept) })
+		got += fetches.NumRecords()
+	}
+	ts.Check(cl.FlushAcks(ctx))
+}
+
+// stayScripted joins a group and stays until the script has ended.
+func stayScripted(ts *testscript.TestScript, _ bool, args []string) {
+	opts := []kgo.Opt{kgo.SeedBrokers(ts.Getenv("ADDR")), kgo.ConsumeTopics(args[0]), kgo.ClientID("stays")}
+	if args[2] == shareGroup {
+		opts = append(opts, kgo.ShareGroup(args[1]))
+	} else {
+		opts = append(opts, kgo.ConsumerGroup(args[1]), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
+	}
+	ctx := context.Background()
+	if args[2] == consumerGroup {
+		ctx = context.WithValue(ctx, "opt_in_kafka_next_gen_balancer_beta", true) //nolint:staticcheck // so the client wants it
+		opts = append(opts, kgo.WithContext(ctx))
+	}
+	cl, err := kgo.NewClient(opts...)
+	ts.Check(err)
+	ts.Defer(cl.Close)
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	ts.Check(cl.PollFetches(ctx).Err())
 }
 
 func emptiedScripted(ts *testscript.TestScript, _ bool, args []string) {
