@@ -73,7 +73,7 @@ func (b *Broker) describeConfigs(asked *wire.DescribeConfigsRequestDescribeConfi
 		}
 		return config.DescribeBroker(b.config(), keys), wire.None, ""
 	case metadata.BrokerLoggerResource:
-		return b.describeLoggers(asked)
+		return describeLoggers(b, asked)
 	case metadata.ClientMetricsResource:
 		if name == "" {
 			return nil, wire.InvalidRequest, "Client metrics subscription name must not be empty"

@@ -33,7 +33,7 @@ type logLevel struct {
 var logLevels = []logLevel{{"TRACE", -8}, {"DEBUG", slog.LevelDebug}, {"INFO", slog.LevelInfo}, {"WARN", slog.LevelWarn}, {"ERROR", slog.LevelError}, {"FATAL", 12}}
 
 // describeLoggers tells the level of the loggers of this node.
-func (b *Broker) describeLoggers(asked *wire.DescribeConfigsRequestDescribeConfigsResource) ([]config.Entry, wire.Code, string) {
+func describeLoggers(b *Broker, asked *wire.DescribeConfigsRequestDescribeConfigsResource) ([]config.Entry, wire.Code, string) {
 	if asked.ResourceName == "" {
 		return nil, wire.InvalidRequest, "Broker id must not be empty"
 	}
@@ -75,7 +75,7 @@ func serveIncrementalAlterConfigs(
 		if seen[metadata.Resource{Type: r.ResourceType, Name: r.ResourceName}] > 1 {
 			done.ErrorCode, done.ErrorMessage = wire.InvalidRequest, text("Each resource must appear at most once.")
 		} else {
-			code, message := b.alterLoggers(r, m.ValidateOnly)
+			code, message := alterLoggers(b, r, m.ValidateOnly)
 			done.ErrorCode, done.ErrorMessage = code, text(message)
 		}
 		own = append(own, done)
@@ -91,7 +91,7 @@ func serveIncrementalAlterConfigs(
 }
 
 // alterLoggers sets levels: all that are named or, when one of them cannot be, none.
-func (b *Broker) alterLoggers(r *wire.IncrementalAlterConfigsRequestAlterConfigsResource, validateOnly bool) (wire.Code, string) {
+func alterLoggers(b *Broker, r *wire.IncrementalAlterConfigsRequestAlterConfigsResource, validateOnly bool) (wire.Code, string) {
 	for i, c := range r.Configs {
 		if slices.ContainsFunc(r.Configs[:i], func(o wire.IncrementalAlterConfigsRequestAlterableConfig) bool { return o.Name == c.Name }) {
 			return wire.InvalidRequest, "Error due to duplicate config keys"

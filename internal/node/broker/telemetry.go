@@ -11,15 +11,15 @@ import (
 
 // serveGetTelemetrySubscriptions tells a client which metrics it shall push (KIP-714).
 func serveGetTelemetrySubscriptions(b *Broker, q *edge.Request, m *wire.GetTelemetrySubscriptionsRequest) *wire.GetTelemetrySubscriptionsResponse {
-	return b.telemetry.Subscriptions(m.ClientInstanceID, telemetryClient(q), q.Conn(), b.telemetryMaxBytes())
+	return b.telemetry.Subscriptions(m.ClientInstanceID, telemetryClient(q), q.Conn(), telemetryMaxBytes(b))
 }
 
 // servePushTelemetry takes a client's metrics.
 func servePushTelemetry(b *Broker, q *edge.Request, m *wire.PushTelemetryRequest) *wire.PushTelemetryResponse {
-	return &wire.PushTelemetryResponse{ErrorCode: b.telemetry.Push(m, telemetryClient(q), q.Conn(), b.telemetryMaxBytes())}
+	return &wire.PushTelemetryResponse{ErrorCode: b.telemetry.Push(m, telemetryClient(q), q.Conn(), telemetryMaxBytes(b))}
 }
 
-func (b *Broker) telemetryMaxBytes() int32 { return int32(b.config().GetInt("telemetry.max.bytes")) }
+func telemetryMaxBytes(b *Broker) int32 { return int32(b.config().GetInt("telemetry.max.bytes")) }
 
 func telemetryClient(q *edge.Request) telemetry.Client {
 	c := telemetry.Client{ID: strings.Clone(q.ClientID)}
