@@ -225,11 +225,11 @@ func (d *describedGroup) loadShare(ctx context.Context, a *kadm.Client) error {
 func (d *describedGroup) loadStreams(ctx context.Context, cl *kgo.Client) error {
 	req := kmsg.NewPtrStreamsGroupDescribeRequest()
 	req.Groups = []string{d.Group}
-	shards := cl.RequestSharded(ctx, req)
-	if err := shards[0].Err; err != nil {
+	// The client does not route this request by itself; who coordinates the group was told with the list.
+	resp, err := req.RequestWith(ctx, cl.Broker(int(d.Coordinator)))
+	if err != nil {
 		return err
 	}
-	resp := shards[0].Resp.(*kmsg.StreamsGroupDescribeResponse)
 	if len(resp.Groups) == 0 {
 		return kerr.GroupIDNotFound
 	}
@@ -237,8 +237,12 @@ func (d *describedGroup) loadStreams(ctx context.Context, cl *kgo.Client) error 
 	if err := codeError(r.ErrorCode, r.ErrorMessage); err != nil {
 		return err
 	}
-	if b := shards[0].Meta; b.Host != "" {
-		d.at(b)
+	if m, err := kadm.NewClient(cl).BrokerMetadata(ctx); err == nil {
+		for _, b := range m.Brokers {
+			if b.NodeID == d.Coordinator {
+				d.at(b)
+			}
+		}
 	}
 	d.State, d.Epoch, d.AssignmentEpoch = r.State, &r.Epoch, &r.AssignmentEpoch
 	if r.AssignorName != nil {

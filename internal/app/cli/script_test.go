@@ -21,6 +21,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/moldau/moldau"
 )
@@ -31,7 +32,7 @@ import (
 //	misuse ARG… [< FILE]    run it; it must end with 2
 //	node stop | node start  stop and start the node on $ADDR, whose data is in data/
 //	share TOPIC GROUP N     take and accept N records as a member of a share group, then leave
-//	stay TOPIC GROUP PROTO  be a member of a group until the script ends: classic, consumer or share
+//	stay TOPIC GROUP TYPE   be a member of a group until the script ends: classic, consumer, share or streams
 //	emptied FILE FIRST LAST append a batch of these offsets without records, as compaction leaves it
 //
 // beside testscript's own commands.
@@ -123,7 +124,7 @@ func (n *scriptNode) startOnce() (err error) {
 	}
 	n.node, err = moldau.Start(moldau.Options{
 		Dir: n.dir, Addr: n.addr, HTTPAddr: fmt.Sprintf("127.0.0.1:%d", number+2), Logger: slog.New(slog.DiscardHandler),
-		Settings: map[string]string{"offsets.topic.num.partitions": "1", "group.initial.rebalance.delay.ms": "0"},
+		Settings: map[string]string{"offsets.topic.num.partitions": "1", "group.initial.rebalance.delay.ms": "0", "group.streams.initial.rebalance.delay.ms": "0"},
 	})
 	return err
 }
@@ -166,6 +167,10 @@ func shareScripted(ts *testscript.TestScript, _ bool, args []string) {
 
 // stayScripted joins a group and stays until the script has ended.
 func stayScripted(ts *testscript.TestScript, _ bool, args []string) {
+	if args[2] == streamsGroup {
+		streamScripted(ts, args[0], args[1])
+		return
+	}
 	opts := []kgo.Opt{kgo.SeedBrokers(ts.Getenv("ADDR")), kgo.ConsumeTopics(args[0]), kgo.ClientID("stays")}
 	if args[2] == shareGroup {
 		opts = append(opts, kgo.ShareGroup(args[1]))
@@ -183,6 +188,39 @@ func stayScripted(ts *testscript.TestScript, _ bool, args []string) {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	ts.Check(cl.PollFetches(ctx).Err())
+}
+
+// maxHeartbeats is how often a member of a streams group asks for tasks.
+const maxHeartbeats = 1000
+
+// streamScripted is a member of a streams group that reads a topic: it has told its tasks as its own, and nobody hears of it again.
+func streamScripted(ts *testscript.TestScript, topic, group string) {
+	cl, err := kgo.NewClient(kgo.SeedBrokers(ts.Getenv("ADDR")), kgo.ClientID("streams"))
+	ts.Check(err)
+	defer cl.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	req := kmsg.NewPtrStreamsGroupHeartbeatRequest()
+	sub := kmsg.NewStreamsGroupHeartbeatRequestTopologySubtopology()
+	sub.SubtopologyID, sub.SourceTopics = "0", []string{topic}
+	process := "process"
+	req.Group, req.MemberID, req.RebalanceTimeoutMillis, req.ProcessID = group, "AAAAAAAAAAAAAAAAAAAAAQ", 60_000, &process
+	req.Topology = &kmsg.StreamsGroupHeartbeatRequestTopology{Subtopologies: []kmsg.StreamsGroupHeartbeatRequestTopologySubtopology{sub}}
+	req.ActiveTasks, req.StandbyTasks, req.WarmupTasks = []kmsg.TaskIDs{}, []kmsg.TaskIDs{}, []kmsg.TaskIDs{}
+	for range maxHeartbeats {
+		resp, err := req.RequestWith(ctx, cl.Broker(1)) // the client does not route it
+		ts.Check(err)
+		ts.Check(codeError(resp.ErrorCode, resp.ErrorMessage))
+		owned := len(req.ActiveTasks)
+		req.MemberEpoch, req.Topology, req.ProcessID, req.RebalanceTimeoutMillis = resp.MemberEpoch, nil, nil, -1
+		if resp.ActiveTasks != nil {
+			req.ActiveTasks = resp.ActiveTasks
+		}
+		if owned > 0 {
+			return
+		}
+	}
+	ts.Fatalf("no tasks after %d heartbeats", maxHeartbeats)
 }
 
 func emptiedScripted(ts *testscript.TestScript, _ bool, args []string) {
