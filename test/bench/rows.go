@@ -28,6 +28,7 @@ func allRows() []*row {
 		fetchRow(),
 		tailRow(),
 		latencyRow(),
+		txnRow(),
 		startRow(),
 		freshRow("fresh/1k", "1 KB records in 100 KB batches", bulk(1), [3]goal{{ratioMost, 0.12}, {ratioLeast, 6}, {ratioLeast, 3}}),
 		freshRow("fresh/100", "100 B records in 100 KB batches", small(), [3]goal{{ratioMost, 0.15}}),

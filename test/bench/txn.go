@@ -1,0 +1,173 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/moldau/moldau/internal/format/compress"
+	"github.com/moldau/moldau/internal/format/record"
+	"github.com/moldau/moldau/internal/format/wire"
+)
+
+const (
+	txnPartitions = 3
+	txnRecords    = 10 // of 1 KB, to each partition
+	endTxnVersion = 5  // with which each transaction gets an epoch of its own (KIP-890)
+	txnTimeoutMs  = 60_000
+)
+
+// txnRow compares how long a commit takes: one producer, one transaction after the other.
+func txnRow() *row {
+	measure := commits
+	r := &row{name: "txn", arms: twoArms(), measure: measure, warm: warmBy(measure)}
+	for _, p := range []struct {
+		what, metric string
+		goal         goal
+	}{
+		{"EndTxn to its answer, p50", "commit_p50_ms", goal{ratioMost, 0.3}},
+		{"EndTxn to its answer, p99", "commit_p99_ms", goal{ratioMost, 0.3}},
+		{"whole transaction, p50", "whole_p50_ms", goal{}},
+		{"whole transaction, p99", "whole_p99_ms", goal{}},
+	} {
+		r.lines = append(r.lines, line{what: "transactions of 30 KB over 3 partitions: " + p.what, metric: p.metric, unit: "ms", ours: 0, theirs: 1, goal: p.goal})
+	}
+	r.lines = append(r.lines, line{what: "transactions of 30 KB over 3 partitions: server CPU", metric: "cpu_us_per_txn", unit: "us", ours: 0, theirs: 1})
+	return r
+}
+
+// transactor is a transactional producer.
+type transactor struct {
+	*conn
+	id       string
+	topic    *topic
+	producer int64
+	epoch    int16
+	sequence int32 // the same in all partitions
+}
+
+// newTransactor finds the coordinator, which is the only node, and takes the id over.
+func newTransactor(t *topic, id string) (*transactor, error) {
+	c, err := dial(t.addr)
+	if err != nil {
+		return nil, err
+	}
+	x := &transactor{conn: c, id: id, topic: t}
+	err = eventually(setupTimeout, retryPause, func() error {
+		var found wire.FindCoordinatorResponse
+		if err := c.call(&wire.FindCoordinatorRequest{KeyType: 1, CoordinatorKeys: []string{id}}, &found, 4); err != nil {
+			return err
+		}
+		if len(found.Coordinators) != 1 || found.Coordinators[0].ErrorCode != wire.None {
+			return fmt.Errorf("no transaction coordinator yet: %+v", found.Coordinators)
+		}
+		req := &wire.InitProducerIdRequest{TransactionalID: &id, TransactionTimeoutMs: txnTimeoutMs, ProducerID: -1, ProducerEpoch: -1}
+		var resp wire.InitProducerIdResponse
+		if err := c.call(req, &resp, 5); err != nil {
+			return err
+		}
+		x.producer, x.epoch = resp.ProducerID, resp.ProducerEpoch
+		if resp.ErrorCode != wire.None {
+			return resp.ErrorCode
+		}
+		return nil
+	})
+	return x, err
+}
+
+// produce writes one batch to each partition.
+func (x *transactor) produce(value []byte) error {
+	b := record.NewBuilder(nil, record.Options{
+		LeaderEpoch: record.NoLeaderEpoch, Codec: compress.None, Level: compress.DefaultLevel, Idempotent: true, Transactional: true,
+		ProducerID: x.producer, ProducerEpoch: x.epoch, BaseSequence: x.sequence,
+	})
+	now := time.Now().UnixMilli()
+	for range txnRecords {
+		b.Append(now, nil, value)
+	}
+	batch, err := b.Finish()
+	if err != nil {
+		return err
+	}
+	req := &wire.ProduceRequest{TransactionalID: &x.id, Acks: -1, TimeoutMs: 30_000, TopicData: []wire.ProduceRequestTopicProduceData{{Name: x.topic.name}}}
+	for i := range int32(x.topic.partitions) {
+		req.TopicData[0].PartitionData = append(req.TopicData[0].PartitionData, wire.ProduceRequestPartitionProduceData{Index: i, Records: batch})
+	}
+	// The transaction before may still be ending: a client tries again, and its time counts.
+	return eventually(callTimeout, retryPause, func() error {
+		var resp wire.ProduceResponse
+		if err := x.call(req, &resp, produceVersion); err != nil {
+			return err
+		}
+		for i := range resp.Responses[0].PartitionResponses {
+			if code := resp.Responses[0].PartitionResponses[i].ErrorCode; code != wire.None {
+				return code
+			}
+		}
+		x.sequence += txnRecords
+		return nil
+	})
+}
+
+// commit ends the transaction.
+func (x *transactor) commit() error {
+	var resp wire.EndTxnResponse
+	req := &wire.EndTxnRequest{TransactionalID: x.id, ProducerID: x.producer, ProducerEpoch: x.epoch, Committed: true}
+	if err := x.call(req, &resp, endTxnVersion); err != nil {
+		return err
+	}
+	if resp.ErrorCode != wire.None {
+		return resp.ErrorCode
+	}
+	x.producer, x.epoch, x.sequence = resp.ProducerID, resp.ProducerEpoch, 0
+	return nil
+}
+
+// commits measures transactions, one after the other.
+func commits(b *bench, a arm, d time.Duration) (sample, error) {
+	v, err := b.server(a.side)
+	if err != nil {
+		return nil, err
+	}
+	t, err := b.topic(a, txnPartitions, true)
+	if err != nil {
+		return nil, err
+	}
+	x, err := newTransactor(t, "bench")
+	if err != nil {
+		return nil, v.explain(err)
+	}
+	defer x.Close()
+	value := make([]byte, 1000)
+	i, err := beginInterval(v.pid)
+	if err != nil {
+		return nil, err
+	}
+	var ends, wholes []time.Duration
+	for begin := time.Now(); time.Since(begin) < d || len(ends) == 0; {
+		start := time.Now()
+		if err := x.produce(value); err != nil {
+			return nil, v.explain(err)
+		}
+		middle := time.Now()
+		if err := x.commit(); err != nil {
+			return nil, v.explain(err)
+		}
+		ends = append(ends, time.Since(middle))
+		wholes = append(wholes, time.Since(start))
+	}
+	u, err := i.end()
+	if err != nil {
+		return nil, err
+	}
+	slices.Sort(ends)
+	slices.Sort(wholes)
+	ms := func(list []time.Duration, p float64) float64 { return percentile(list, p).Seconds() * 1e3 }
+	n := float64(len(ends))
+	s := sample{
+		"commit_p50_ms": ms(ends, 50), "commit_p99_ms": ms(ends, 99), "whole_p50_ms": ms(wholes, 50), "whole_p99_ms": ms(wholes, 99),
+		"txns_per_s": n / u.wall.Seconds(), "cpu_us_per_txn": u.server.Seconds() * 1e6 / n,
+	}
+	s.account(u)
+	return s, nil
+}
