@@ -312,13 +312,14 @@ func (d *doctor) checkNode() {
 	d.checkMetrics()
 }
 
-// dial tries to connect.
+// dial tries to talk to a node as clients do.
 func dial(address string) error {
-	ctx, cancel := context.WithTimeout(context.Background(), probeTimeout)
-	defer cancel()
-	c, err := new(net.Dialer).DialContext(ctx, "tcp", address)
+	cl, err := kgo.NewClient(kgo.SeedBrokers(address), kgo.ClientID("moldau-cli"), kgo.DialTimeout(probeTimeout), kgo.RetryTimeout(probeTimeout))
 	if err != nil {
 		return err
 	}
-	return c.Close()
+	defer cl.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), probeTimeout)
+	defer cancel()
+	return cl.Ping(ctx)
 }
