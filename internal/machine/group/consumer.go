@@ -320,16 +320,16 @@ func (c *Consumers) CheckOffsets(id, member string, _ *string, epoch int32, comm
 // memberCommitSince is the version of OffsetCommit that members of the consumer protocol must use.
 const memberCommitSince = 9
 
-// checkCommit says whether an OffsetCommit request may change the group's offsets. A member that does not know yet of
+// CheckCommit says whether an OffsetCommit request may change the group's offsets. A member that does not know yet of
 // a newer epoch may still commit what it owns since before the epoch that it knows (KIP-1251).
-func (c *Consumers) checkCommit(req *wire.OffsetCommitRequest, version int16) wire.Code {
+func (c *Consumers) CheckCommit(req *wire.OffsetCommitRequest, version int16, transaction bool) wire.Code {
 	code := c.CheckOffsets(req.GroupID, req.MemberID, nil, req.GenerationIDOrMemberEpoch, true)
 	g := c.groups[req.GroupID]
 	mb := g.members[req.MemberID]
 	if mb == nil || mb.meta.ClassicMemberMetadata != nil {
 		return code
 	}
-	if version < memberCommitSince {
+	if !transaction && version < memberCommitSince {
 		return wire.UnsupportedVersion
 	}
 	if code != wire.StaleMemberEpoch || req.GenerationIDOrMemberEpoch > mb.current.MemberEpoch {

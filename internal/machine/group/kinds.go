@@ -51,6 +51,13 @@ type Kind interface {
 	Deletable(id string) bool
 }
 
+// CommitChecker is a kind that looks at what is committed, not only at who commits.
+type CommitChecker interface {
+	// CheckCommit says, instead of CheckOffsets, whether an OffsetCommit of this version may change the group's
+	// offsets. A transaction's commit has another version and is told apart.
+	CheckCommit(req *wire.OffsetCommitRequest, version int16, transaction bool) wire.Code
+}
+
 // Registry is what a kind may ask about the other groups of its partition. *Machine implements it.
 type Registry interface {
 	// TypeOf is the type of a group: "classic", "consumer", "streams" or "share".

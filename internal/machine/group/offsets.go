@@ -79,8 +79,8 @@ func (m *Machine) commitOffsets(now Time, version int16, req *wire.OffsetCommitR
 	k := m.of(req.GroupID)
 	if k != nil && !(producer != nil && anonymous(req)) {
 		code := k.CheckOffsets(req.GroupID, req.MemberID, req.GroupInstanceID, req.GenerationIDOrMemberEpoch, true)
-		if k == Kind(m.Consumers) {
-			code = m.Consumers.checkCommit(req, version)
+		if c, ok := k.(CommitChecker); ok {
+			code = c.CheckCommit(req, version, producer != nil)
 		}
 		if code == wire.StaleMemberEpoch && producer != nil {
 			code = wire.IllegalGeneration // TxnOffsetCommit does not know the other

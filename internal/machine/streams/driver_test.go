@@ -224,7 +224,7 @@ func (d *driver) line(line string) error {
 	a, names := args{}, []string{}
 	for _, w := range words[1:] {
 		k, v, ok := strings.Cut(w, "=")
-		if !ok {
+		if !ok && w != "txn" && w != "shutdown" && w != "only" && w != "offsets" {
 			names = append(names, w)
 		}
 		a[k] = v
@@ -269,6 +269,17 @@ func (d *driver) line(line string) error {
 		})
 	case "offsets":
 		fmt.Fprintln(&d.out, name(d.groups.CheckOffsets("g", a["member"], nil, int32(a.int("epoch", -1)), a.has("commit"))))
+	case "commit":
+		req := &wire.OffsetCommitRequest{GroupID: "g", MemberID: names[0], GenerationIDOrMemberEpoch: int32(a.int("epoch", -1))}
+		for _, topic := range names[1:] {
+			t := wire.OffsetCommitRequestTopic{Name: topic}
+			for _, p := range a.list("partitions") {
+				n, _ := strconv.Atoi(p)
+				t.Partitions = append(t.Partitions, wire.OffsetCommitRequestPartition{PartitionIndex: int32(n)})
+			}
+			req.Topics = append(req.Topics, t)
+		}
+		fmt.Fprintln(&d.out, name(d.groups.CheckCommit(req, int16(a.int("version", 9)), a.has("txn"))))
 	case "subscribed":
 		fmt.Fprintln(&d.out, d.groups.Subscribed("g", names[0]))
 	case "delete":

@@ -171,11 +171,7 @@ func (k *Groups) event(fx *base.Effects, g *group, what, reason string) {
 	fx.Events = append(fx.Events, base.Event{Group: g.id, What: what, Reason: reason, Generation: g.epoch, Members: len(g.members)})
 }
 
-// CheckOffsets says whether the member may commit or fetch offsets.
-//
-// A commit in an older epoch than the member's is taken if the member has had all its active tasks since then
-// (KIP-1251): an answer with the newer epoch may be on its way. Differs from Kafka, which looks at the tasks of the
-// committed partitions only; the client commits again with the newer epoch.
+// CheckOffsets says whether the member may commit or fetch offsets: in its present epoch.
 func (k *Groups) CheckOffsets(id, memberID string, _ *string, epoch int32, commit bool) wire.Code {
 	g := k.groups[id]
 	switch {
@@ -184,24 +180,54 @@ func (k *Groups) CheckOffsets(id, memberID string, _ *string, epoch int32, commi
 	case commit && epoch < 0 && len(g.members) == 0, !commit && epoch < 0 && memberID == "":
 		return wire.None // an administrator
 	}
-	m := g.members[memberID]
-	switch {
+	switch m := g.members[memberID]; {
 	case m == nil:
 		return wire.UnknownMemberID
-	case epoch == m.epoch:
-		return wire.None
-	case !commit || epoch > m.epoch:
+	case epoch != m.epoch:
 		return wire.StaleMemberEpoch
+	default:
+		return wire.None
 	}
-	for _, t := range []tasks{m.assigned.active, m.revoking.active} {
-		for _, since := range t { //unordered: all of them count
-			if epoch < since {
+}
+
+// memberCommitSince is the version of OffsetCommit that members of streams groups must use.
+const memberCommitSince = 9
+
+// CheckCommit says whether an OffsetCommit request may change the group's offsets. A member that does not know yet of
+// a newer epoch may still commit for the tasks that it has had since before the epoch that it knows (KIP-1251).
+func (k *Groups) CheckCommit(req *wire.OffsetCommitRequest, version int16, transaction bool) wire.Code {
+	code := k.CheckOffsets(req.GroupID, req.MemberID, nil, req.GenerationIDOrMemberEpoch, true)
+	g := k.groups[req.GroupID]
+	if g == nil || g.members[req.MemberID] == nil {
+		return code
+	}
+	m := g.members[req.MemberID]
+	if !transaction && version < memberCommitSince {
+		return wire.UnsupportedVersion
+	}
+	if code != wire.StaleMemberEpoch || req.GenerationIDOrMemberEpoch > m.epoch {
+		return code
+	}
+	for i := range req.Topics {
+		sub, ok := g.sources[req.Topics[i].Name]
+		if !ok {
+			return wire.StaleMemberEpoch
+		}
+		for j := range req.Topics[i].Partitions {
+			t := task{sub, req.Topics[i].Partitions[j].PartitionIndex}
+			since, has := m.assigned.active[t]
+			if !has {
+				since, has = m.revoking.active[t]
+			}
+			if !has || req.GenerationIDOrMemberEpoch < since {
 				return wire.StaleMemberEpoch
 			}
 		}
 	}
 	return wire.None
 }
+
+var _ base.CommitChecker = (*Groups)(nil)
 
 // Subscribed says whether the group's topology reads the topic, while it has members.
 func (k *Groups) Subscribed(id, topic string) bool {
