@@ -44,7 +44,7 @@ const leastInterval = time.Second
 // register names everybody who has something to tell.
 func (n *monitor) register() {
 	n.metrics = metric.NewRegistry()
-	sources := []func(*metric.Sink){n.emitNode, n.emitPartitions, n.emitStores, n.emitQuorum, n.emitGroups, n.broker.Emit}
+	sources := []func(*metric.Sink){n.emitNode, n.emitPartitions, n.emitStores, n.emitQuorum, n.emitGroups, n.emitTelemetry, n.broker.Emit}
 	if n.server != nil {
 		sources = append(sources, n.server.Emit)
 	}
