@@ -2,6 +2,7 @@ package coordinator
 
 import (
 	"errors"
+	"fmt"
 	"log/slog"
 	"sync"
 	"time"
@@ -96,13 +97,19 @@ func (w *waiter) settle(t *turn, code wire.Code) {
 	}
 }
 
-// outgoing is a batch on its way to the log.
+// outgoing is what one batch of the log, or a part of one, is made of.
 type outgoing struct {
-	log   Log
-	batch []byte
-	of    *pending
-	guard uint64 // of a transactional batch
+	log      Log
+	records  []group.Record
+	bytes    int   // of them
+	wall     int64 // their time
+	producer *group.Producer
+	of       *pending
 }
+
+// mergeBytes bounds the writes that go to the log in one batch: those that have come while the one before was handed
+// over. A thousand commits that come at once are a few appends then.
+const mergeBytes = 64 << 10
 
 // pendingLimit bounds what may wait for one partition's log. When the log is so far behind, who asks is told to come
 // again, so that a disk that hangs does not fill the memory.
@@ -231,32 +238,63 @@ func (s *shard[M]) enqueue(t *turn, w *waiter) {
 	s.settleHead(t)
 }
 
-// enqueueBatch puts records of a write on their way as one batch.
+// enqueueBatch puts records of a write on their way.
 func (s *shard[M]) enqueueBatch(t *turn, write *group.Write, records []group.Record, w *waiter) {
 	p := &pending{id: write.ID, applied: write.Applied, deadline: t.now.Mono + s.opts.commitMs, waiter: w}
 	if w != nil {
 		w.left++
 	}
 	s.pendings = append(s.pendings, p)
+	o := outgoing{log: s.log, records: records, wall: t.now.Wall, producer: write.Producer, of: p}
+	for i := range records {
+		o.bytes += len(records[i].Key) + len(records[i].Value) + recordOverhead
+	}
+	s.outbox = append(s.outbox, o)
+}
+
+const (
+	// recordOverhead and batchOverhead are at most what a small record and a batch need besides keys and values.
+	recordOverhead = 24
+	batchOverhead  = 64
+)
+
+// next takes the writes of the next batch from the outbox: one of a transaction, or as many others as fit. The caller
+// holds the lock.
+func (s *shard[M]) next() []outgoing {
+	n, bytes := 1, s.outbox[0].bytes
+	for n < len(s.outbox) && s.outbox[0].producer == nil && s.outbox[n].producer == nil && s.outbox[n].log == s.outbox[0].log {
+		if bytes += s.outbox[n].bytes; bytes > mergeBytes {
+			break
+		}
+		n++
+	}
+	part := s.outbox[:n:n]
+	s.outbox = s.outbox[n:]
+	return part
+}
+
+// encode makes one batch.
+func (s *shard[M]) encode(part []outgoing) ([]byte, error) {
 	opts := record.Options{Codec: s.opts.codec, Level: compress.DefaultLevel}
-	if tx := write.Producer; tx != nil {
+	if tx := part[0].producer; tx != nil {
 		opts.Idempotent, opts.Transactional = true, true
 		opts.ProducerID, opts.ProducerEpoch, opts.BaseSequence = tx.ID, tx.Epoch, -1
 	}
-	b := record.NewBuilder(nil, opts)
-	for _, r := range records {
-		b.Append(t.now.Wall, r.Key, r.Value)
+	bytes := batchOverhead
+	for i := range part {
+		bytes += part[i].bytes
+	}
+	b := record.NewBuilder(make([]byte, 0, bytes), opts)
+	for i := range part {
+		for _, r := range part[i].records {
+			b.Append(part[i].wall, r.Key, r.Value)
+		}
 	}
 	batch, err := b.Finish()
 	if err != nil {
-		p.settled, p.code = true, wire.MessageTooLarge
-		return
+		return nil, fmt.Errorf("encoding a batch of %d bytes: %w: %w", bytes, wire.MessageTooLarge, err)
 	}
-	out := outgoing{log: s.log, batch: batch, of: p}
-	if write.Producer != nil {
-		out.guard = write.Producer.Guard
-	}
-	s.outbox = append(s.outbox, out)
+	return batch, nil
 }
 
 // firstBytes are the first records that have about as many bytes, at least one.
@@ -279,26 +317,34 @@ func (s *shard[M]) flush() {
 	}
 	s.sending = true
 	for len(s.outbox) > 0 {
-		o := s.outbox[0]
-		s.outbox[0] = outgoing{}
-		s.outbox = s.outbox[1:]
+		part := s.next()
 		s.flying++
 		term := s.term
 		s.mu.Unlock()
-		done := func(base int64, err error) { s.appended(term, o.of, base, err) }
-		if log, ok := o.log.(GuardedLog); ok && o.guard != 0 {
-			log.AppendGuarded(o.batch, o.guard, done)
-		} else {
-			o.log.Append(o.batch, done)
-		}
+		s.send(term, part)
 		s.mu.Lock()
 	}
 	s.outbox, s.sending = nil, false
 	s.mu.Unlock()
 }
 
+// send hands one batch to the log.
+func (s *shard[M]) send(term uint64, part []outgoing) {
+	done := func(base int64, err error) { s.appended(term, part, base, err) }
+	batch, err := s.encode(part)
+	if err != nil {
+		done(-1, err)
+		return
+	}
+	if log, ok := part[0].log.(GuardedLog); ok && part[0].producer != nil && part[0].producer.Guard != 0 {
+		log.AppendGuarded(batch, part[0].producer.Guard, done)
+		return
+	}
+	part[0].log.Append(batch, done)
+}
+
 // appended takes the outcome of an append.
-func (s *shard[M]) appended(term uint64, p *pending, base int64, err error) {
+func (s *shard[M]) appended(term uint64, part []outgoing, base int64, err error) {
 	s.mu.Lock()
 	s.flying--
 	if s.term != term {
@@ -306,7 +352,12 @@ func (s *shard[M]) appended(term uint64, p *pending, base int64, err error) {
 		s.mu.Unlock()
 		return // leadership has ended meanwhile, and whoever waited was told so
 	}
-	p.settled, p.base, p.code = true, base, codeOf(err)
+	code := codeOf(err)
+	for i := range part {
+		p := part[i].of
+		p.settled, p.base, p.code = true, base, code
+		base += int64(len(part[i].records))
+	}
 	t := s.begin()
 	if err != nil {
 		t.calls = append(t.calls, func() {
