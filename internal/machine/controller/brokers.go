@@ -157,6 +157,8 @@ func (d brokers) unregisterBroker(r *wire.UnregisterBrokerRequest) Decision {
 		reply.ErrorCode, reply.ErrorMessage = f.parts()
 		return Decision{Reply: reply}
 	}
+	none := "" // as Kafka
+	reply.ErrorMessage = &none
 	d.leave(r.BrokerID, false)
 	d.add(&wire.UnregisterBrokerRecord{BrokerID: r.BrokerID, BrokerEpoch: b.BrokerEpoch})
 	decision := d.done(reply, false)

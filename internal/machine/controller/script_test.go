@@ -228,7 +228,7 @@ func value(s string) *string {
 // said shows an error code and its message.
 func said(code wire.Code, message *string) string {
 	switch {
-	case code == wire.None && message == nil:
+	case code == wire.None && (message == nil || *message == ""):
 		return "ok"
 	case message == nil:
 		return code.String()
