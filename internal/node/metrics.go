@@ -16,11 +16,13 @@ import (
 	"github.com/moldau/moldau/internal/node/partition"
 )
 
-// Bounds of what has a series of its own in one scrape.
+// Bounds of what has series of its own in one scrape, the first by name; sums are about all of them. A partition's series
+// cost about 50 µs of CPU at each scrape.
 const (
-	maxPartitionSeries = 10_000
+	maxTopicSeries     = 2_000
+	maxPartitionSeries = 2_000
 	maxGroupSeries     = 1_000
-	maxOffsetSeries    = 10_000
+	maxOffsetSeries    = 2_000
 )
 
 // brokerRunning is the state of a broker that serves, as Kafka numbers it.
@@ -111,10 +113,12 @@ func (n *monitor) emitPartitions(out *metric.Sink) {
 	img, series := n.quorum.Image(), 0
 	var r replication
 	hosted := 0
-	for _, topic := range img.SortedTopics() {
+	for k, topic := range img.SortedTopics() {
 		local := n.table.ByName(topic.Name)
 		minISR := n.minISR(local)
-		out.Gauge("kafka_topic_partitions", "Partitions of the topic.", float64(len(topic.Partitions)), "topic", topic.Name)
+		if k < maxTopicSeries {
+			out.Gauge("kafka_topic_partitions", "Partitions of the topic.", float64(len(topic.Partitions)), "topic", topic.Name)
+		}
 		for i, p := range topic.Partitions {
 			r.add(n.static.NodeID(), p, minISR)
 			part := local.Partition(int32(i))
