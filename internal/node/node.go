@@ -156,7 +156,7 @@ func (n *Node) build() error {
 	})
 	n.broker = broker.New(broker.Options{
 		NodeID: n.static.NodeID(), ClusterID: n.identity.ClusterID, World: n.o.World, Logger: n.o.Logger,
-		Config: n.Config, Quorum: n.quorum, MetadataTopic: quorum.Topic, Table: n.table, Stores: n.stores, Groups: n.groups, Shares: n.shares,
+		Config: n.Config, Quorum: quorum.Served{Quorum: n.quorum}, MetadataTopic: quorum.Topic, Table: n.table, Stores: n.stores, Groups: n.groups, Shares: n.shares,
 		Controllers: n.listeners.AdvertisedController, Telemetry: n.telemetry, LogLevel: n.o.LogLevel, Delivery: n.delivery,
 		Transactions: n.transactions,
 	})

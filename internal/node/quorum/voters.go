@@ -8,10 +8,12 @@ import (
 	"github.com/moldau/moldau/internal/format/wire"
 )
 
-// What this file answers on is a quorum of one: this node votes, leads, and nobody observes it.
+// Served is a quorum with the answers to requests about its voters. It is a
+// quorum of one: this node votes, leads, and nobody observes it.
+type Served struct{ *Quorum }
 
 // DescribeQuorum tells who votes on the metadata log and how far each is (KIP-595, KIP-836, KIP-853).
-func (q *Quorum) DescribeQuorum(r *wire.DescribeQuorumRequest) *wire.DescribeQuorumResponse {
+func (q Served) DescribeQuorum(r *wire.DescribeQuorumRequest) *wire.DescribeQuorumResponse {
 	out := &wire.DescribeQuorumResponse{}
 	out.SetDefaults()
 	if len(r.Topics) == 0 {
@@ -46,7 +48,7 @@ func (q *Quorum) DescribeQuorum(r *wire.DescribeQuorumRequest) *wire.DescribeQuo
 	return out
 }
 
-func (q *Quorum) describePartition(p *wire.DescribeQuorumResponsePartitionData) {
+func (q Served) describePartition(p *wire.DescribeQuorumResponsePartitionData) {
 	now := clock.Millis(q.o.World.Now())
 	p.LeaderID, p.LeaderEpoch, p.HighWatermark = q.Leader(), q.Epoch(), q.HighWatermark()
 	self := wire.DescribeQuorumResponseReplicaState{}
@@ -58,7 +60,7 @@ func (q *Quorum) describePartition(p *wire.DescribeQuorumResponsePartitionData) 
 }
 
 // directory is the id of the metadata directory; voters have none under kraft.version 0.
-func (q *Quorum) directory() wire.UUID {
+func (q Served) directory() wire.UUID {
 	if q.KRaftVersion() == 0 {
 		return wire.UUID{}
 	}
@@ -71,7 +73,7 @@ func replicaKey(id int32, directory wire.UUID) string {
 }
 
 // checkVoterRequest is what Kafka checks first of a request that changes voters.
-func (q *Quorum) checkVoterRequest(cluster *string, what string, id int32, directory wire.UUID) (wire.Code, *string) {
+func (q Served) checkVoterRequest(cluster *string, what string, id int32, directory wire.UUID) (wire.Code, *string) {
 	switch {
 	case cluster != nil && *cluster != q.o.Identity.ClusterID:
 		return refused(wire.InconsistentClusterID, "The given id %q doesn't match the cluster id %q", *cluster, q.o.Identity.ClusterID)
@@ -92,7 +94,7 @@ func refused(code wire.Code, format string, args ...any) (wire.Code, *string) {
 // AddVoter answers a wish to take a voter in (KIP-853).
 //
 // Differs from Kafka: a second voter cannot be added, the answer says so at once.
-func (q *Quorum) AddVoter(r *wire.AddRaftVoterRequest) *wire.AddRaftVoterResponse {
+func (q Served) AddVoter(r *wire.AddRaftVoterRequest) *wire.AddRaftVoterResponse {
 	out := &wire.AddRaftVoterResponse{}
 	out.ErrorCode, out.ErrorMessage = q.checkVoterRequest(r.ClusterID, "Add", r.VoterID, r.VoterDirectoryID)
 	if out.ErrorCode != wire.None {
@@ -119,7 +121,7 @@ func (q *Quorum) AddVoter(r *wire.AddRaftVoterRequest) *wire.AddRaftVoterRespons
 }
 
 // RemoveVoter answers a wish to let a voter go (KIP-853). The only one has to stay.
-func (q *Quorum) RemoveVoter(r *wire.RemoveRaftVoterRequest) *wire.RemoveRaftVoterResponse {
+func (q Served) RemoveVoter(r *wire.RemoveRaftVoterRequest) *wire.RemoveRaftVoterResponse {
 	out := &wire.RemoveRaftVoterResponse{}
 	out.ErrorCode, out.ErrorMessage = q.checkVoterRequest(r.ClusterID, "Remove", r.VoterID, r.VoterDirectoryID)
 	if out.ErrorCode == wire.None {
@@ -131,7 +133,7 @@ func (q *Quorum) RemoveVoter(r *wire.RemoveRaftVoterRequest) *wire.RemoveRaftVot
 
 // UpdateVoter answers a voter that tells where it can be reached (KIP-853). This node tells itself at each
 // start, so there is nothing to be changed by others.
-func (q *Quorum) UpdateVoter(r *wire.UpdateRaftVoterRequest) *wire.UpdateRaftVoterResponse {
+func (q Served) UpdateVoter(r *wire.UpdateRaftVoterRequest) *wire.UpdateRaftVoterResponse {
 	out := &wire.UpdateRaftVoterResponse{}
 	out.SetDefaults()
 	out.CurrentLeader.LeaderID, out.CurrentLeader.LeaderEpoch = q.Leader(), q.Epoch()
@@ -158,7 +160,7 @@ func (q *Quorum) UpdateVoter(r *wire.UpdateRaftVoterRequest) *wire.UpdateRaftVot
 }
 
 // controllerListener is the name of the listener by which voters talk to each other.
-func (q *Quorum) controllerListener() string {
+func (q Served) controllerListener() string {
 	if len(q.o.Controller) == 0 {
 		return ""
 	}
