@@ -202,7 +202,9 @@ func (j *cleanJob) scanChunk() error {
 // beginFilter prepares the second pass, over all segments that the first one has reached.
 func (j *cleanJob) beginFilter() error {
 	d, l := j.d, j.log
-	j.end = j.scan.Latest() + 1
+	if j.end = j.scan.Latest() + 1; j.end <= d.first {
+		return fmt.Errorf("cleaning %s-%d from offset %d: there is no memory for one key, raise log.cleaner.dedupe.buffer.size", l.topic, l.partition, d.first)
+	}
 	n := len(d.segs)
 	for n > 1 && d.segs[n-1].base >= j.end {
 		n--
@@ -268,9 +270,18 @@ func (j *cleanJob) entries(s *segment, f func(at int64, e *record.EntryInfo, b [
 		return 0, err
 	}
 	from := j.pos
+	least, end := s.base, j.d.upper
+	if j.seg+1 < len(j.d.segs) {
+		end = j.d.segs[j.seg+1].base
+	}
 	for len(b) > 0 {
 		e, err := record.PeekHeader(b)
 		if err == nil && e.Size <= len(b) {
+			if e.BaseOffset < least || e.LastOffset >= end {
+				// The CRC does not cover offsets.
+				return j.pos - from, &CorruptError{Path: s.log.path, Pos: j.pos, Why: fmt.Sprintf("offsets %d to %d where %d to %d are expected", e.BaseOffset, e.LastOffset, least, end-1)}
+			}
+			least = e.LastOffset + 1
 			err = f(j.pos, &e, b[:e.Size])
 		} else if err == nil || errors.Is(err, record.ErrShort) {
 			break

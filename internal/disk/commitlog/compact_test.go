@@ -518,6 +518,16 @@ func (w *compacted) files() []string {
 	return names
 }
 
+func (w *compacted) segments() int {
+	n := 0
+	for _, name := range w.files() {
+		if strings.HasSuffix(name, ".log") {
+			n++
+		}
+	}
+	return n
+}
+
 // dropSnapshots makes the next start learn the producers from the batches.
 func (w *compacted) dropSnapshots() {
 	for _, e := range w.files() {
@@ -622,4 +632,294 @@ func (w *compacted) dieWhileOpening() {
 	}
 	w.hand.Kill()
 	w.disk.PowerCut(vfs.Mix)
+}
+
+// fill appends plain batches, which the cleaner may have at once.
+func (w *compacted) fill(n int) {
+	w.t.Helper()
+	for range n {
+		if err := w.produce(nil, nil); err != nil {
+			w.t.Fatal(err)
+		}
+	}
+	w.hand.Run()
+	if err := w.store.Checkpoint(); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// plain is a world without surprises: the cleaner works when it is told to.
+func plain(t testing.TB) *compacted {
+	rng := rand.New(rand.NewPCG(1, 1))
+	w := newCompacted(t, 1, rng.IntN)
+	w.opts.DedupeBytes = 1 << 20
+	w.cfg.Written = false
+	w.opts.BackoffMs = 1 << 40
+	w.cleaner.SetOptions(w.opts)
+	w.log.SetConfig(w.cfg)
+	return w
+}
+
+// TestSegmentsOfKafkaMayEndInAHole: Kafka's compaction drops the batch that ends a segment, and its crash must not cost the
+// segments behind.
+func TestSegmentsOfKafkaMayEndInAHole(t *testing.T) {
+	w := plain(t)
+	w.fill(200)
+	w.cleaner.Kick()
+	w.hand.Run()
+	to := w.status().FirstDirty
+	if to == 0 {
+		t.Fatal("nothing was cleaned")
+	}
+	if err := w.store.CloseClean(1); err != nil {
+		t.Fatal(err)
+	}
+	w.hand.Kill()
+	path := "/data/" + compactedTopic + "-0/00000000000000000000.log"
+	b, err := vfs.ReadFile(w.disk, path, 1<<20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	keep, last := 0, 0
+	for rest := b; len(rest) > 0; {
+		e, more, err := record.Next(rest)
+		if err != nil {
+			t.Fatal(err)
+		}
+		last = keep
+		keep += len(e)
+		rest = more
+	}
+	f, err := w.disk.Edit(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(f.Truncate(int64(last)), f.Sync(), f.Close(), w.disk.Remove("/data/.kafka_cleanshutdown"), w.disk.Remove("/data/recovery-point-offset-checkpoint")); err != nil {
+		t.Fatal(err)
+	}
+	w.hand = clock.NewHand(1)
+	w.open()
+	if w.log.End() != w.end {
+		t.Fatalf("the log ends at %d instead of %d: %v", w.log.End(), w.end, w.store.Report().Notes)
+	}
+}
+
+func TestUncleanableLogLeavesOthersAlone(t *testing.T) {
+	w := plain(t)
+	other, err := w.store.Create("other", 0, clock.UUIDBits(w.hand), w.cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.fill(100)
+	first := w.log
+	w.log = other
+	w.end, w.records = 0, map[int64]*modelRecord{}
+	w.fill(200)
+	if err := w.disk.FlipBit("/data/"+compactedTopic+"-0/00000000000000000000.log", 400); err != nil {
+		t.Fatal(err)
+	}
+	w.cleaner.Kick()
+	w.hand.Run()
+	status := w.store.Cleaner()
+	if len(status.Logs) != 2 || !status.Enabled || status.Uncleanable != 1 || status.UncleanableBytes == 0 {
+		t.Fatalf("%+v", status)
+	}
+	var corrupt *commitlog.CorruptError
+	if bad := status.Logs[0]; bad.Topic != compactedTopic || !errors.As(bad.Err, &corrupt) || corrupt.Pos > 400 {
+		t.Fatalf("%+v", bad)
+	}
+	if good := status.Logs[1]; good.Err != nil || good.Last.At == 0 || good.FirstDirty == 0 {
+		t.Fatalf("%+v", good)
+	}
+	if first.Err() != nil || w.cleaner.Stats().Failed != 1 {
+		t.Fatalf("%v, %+v", first.Err(), w.cleaner.Stats())
+	}
+	w.check()
+	w.cleaner.Kick()
+	w.hand.Run()
+	if w.cleaner.Stats().Failed != 1 {
+		t.Fatal("it is tried again and again")
+	}
+}
+
+func TestThrottle(t *testing.T) {
+	w := plain(t)
+	w.fill(400)
+	w.opts.MaxBytesPerSecond = 1000
+	w.cleaner.SetOptions(w.opts)
+	w.cleaner.Kick()
+	seconds := 0
+	for ; w.cleaner.Stats().Runs == 0 && seconds < 1000; seconds++ {
+		w.hand.Advance(time.Second)
+	}
+	s := w.cleaner.Stats()
+	if want := (s.BytesRead + s.BytesWritten) / 1000; int64(seconds) < want*8/10 || int64(seconds) > want*12/10 {
+		t.Fatalf("%d bytes took %d seconds", s.BytesRead+s.BytesWritten, seconds)
+	}
+}
+
+func TestTruncationAndDeletionEndACleaning(t *testing.T) {
+	w := plain(t)
+	w.opts.MaxBytesPerSecond = 500
+	w.cleaner.SetOptions(w.opts)
+	w.fill(300)
+	w.cleaner.Kick()
+	w.hand.Advance(2 * time.Second)
+	if !w.status().Running {
+		t.Fatal("the cleaning is over too soon")
+	}
+	at := w.batches()[150].BaseOffset()
+	if err := w.log.Truncate(at); err != nil {
+		t.Fatal(err)
+	}
+	w.hand.Advance(time.Hour)
+	w.end = at
+	for offset := range w.records {
+		if offset >= at {
+			delete(w.records, offset)
+		}
+	}
+	w.check()
+	if s := w.cleaner.Stats(); s.Aborted == 0 || s.Failed != 0 {
+		t.Fatalf("%+v", s)
+	}
+	w.fill(100)
+	w.cleaner.Kick()
+	w.hand.Advance(2 * time.Second)
+	if err := w.store.Delete(w.log); err != nil {
+		t.Fatal(err)
+	}
+	w.hand.Advance(time.Hour)
+	if s := w.cleaner.Stats(); s.Aborted < 2 || s.Failed != 0 || s.Workers != 0 {
+		t.Fatalf("%+v", s)
+	}
+	if err := w.store.CloseClean(1); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestLags(t *testing.T) {
+	w := plain(t)
+	w.cfg.MinCompactionLagMs = 60_000
+	w.log.SetConfig(w.cfg)
+	w.fill(200)
+	if s := w.status(); s.Uncleanable != 0 || s.DirtyBytes != 0 {
+		t.Fatalf("records that are too new may be cleaned: %+v", s)
+	}
+	w.hand.Advance(61 * time.Second)
+	if s := w.status(); s.Uncleanable == 0 || s.DirtyBytes == 0 {
+		t.Fatalf("records that are old enough may not be cleaned: %+v", s)
+	}
+	// With a ratio that is never reached, only the greatest lag counts.
+	w.cfg.MinCompactionLagMs, w.cfg.MinCleanableRatio, w.cfg.MaxCompactionLagMs = 0, 1, 120_000
+	w.log.SetConfig(w.cfg)
+	w.cleaner.Kick()
+	w.hand.Run()
+	if w.cleaner.Stats().Runs != 0 {
+		t.Fatal("cleaned without need")
+	}
+	w.hand.Advance(60 * time.Second)
+	w.cleaner.Kick()
+	w.hand.Run()
+	if s := w.cleaner.Stats(); s.Runs != 1 || s.MaxDelayMs != 0 {
+		t.Fatalf("%+v", s)
+	}
+	// The active segment does not outlast the lag.
+	segments := w.segments()
+	w.hand.Advance(121 * time.Second)
+	w.fill(1)
+	if w.segments() != segments+1 {
+		t.Fatal("the active segment was not closed")
+	}
+	w.check()
+}
+
+func TestRetentionOfACompactedLog(t *testing.T) {
+	w := plain(t)
+	w.cfg.Delete, w.cfg.RetentionMs = true, 100_000
+	w.log.SetConfig(w.cfg)
+	w.fill(200)
+	w.cleaner.Kick()
+	w.hand.Run()
+	w.hand.Advance(101 * time.Second)
+	w.fill(5)
+	w.store.Retain()
+	w.hand.Run()
+	if w.log.Start() == 0 {
+		t.Fatal("nothing was deleted by time")
+	}
+	w.fill(100)
+	w.cleaner.Kick()
+	w.hand.Run()
+	w.check()
+	if s := w.status(); s.Err != nil || s.FirstDirty < w.log.Start() {
+		t.Fatalf("%+v", s)
+	}
+}
+
+func TestMovePausesCleaning(t *testing.T) {
+	w := plain(t)
+	other, err := commitlog.Open(commitlog.StoreOptions{FS: w.disk.Mount(), Dir: "/other", World: w.hand, Cleaner: w.cleaner, JournalFileBytes: 1 << 20})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.fill(100)
+	w.cleaner.Kick()
+	w.hand.Run()
+	to := w.status().FirstDirty
+	w.fill(100)
+	m, err := w.log.MoveTo(other)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.cleaner.Kick()
+	w.hand.Run()
+	if w.cleaner.Stats().Runs != 1 {
+		t.Fatal("a log that is being moved was cleaned")
+	}
+	m.Hold()
+	l, err := m.Finish()
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.Retire()
+	m.Release()
+	w.log, w.store = l, other
+	if got := w.status().FirstDirty; got != to {
+		t.Fatalf("cleaned up to %d before the move, %d after", to, got)
+	}
+	if err := w.store.Checkpoint(); err != nil {
+		t.Fatal(err)
+	}
+	w.cleaner.Kick()
+	w.hand.Run()
+	if w.cleaner.Stats().Runs != 2 {
+		t.Fatal("after the move nothing is cleaned")
+	}
+	w.check()
+	w.checkCompact()
+}
+
+func TestViewOutlivesCompaction(t *testing.T) {
+	w := plain(t)
+	w.fill(200)
+	v, err := w.log.Read(0, w.log.Stable(), 1<<20, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, err := v.Bytes(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.cleaner.Kick()
+	w.hand.Run()
+	w.hand.Advance(time.Minute)
+	after, err := v.Bytes(nil)
+	if err != nil || !bytes.Equal(before, after) {
+		t.Fatalf("a view changes under its reader: %v", err)
+	}
+	v.Release()
+	if w.kept() == int(w.end) {
+		t.Fatal("nothing was compacted")
+	}
 }

@@ -490,6 +490,11 @@ func (r *recovery) step(s *segment) (done bool, err error) {
 		r.next, r.found = next, true
 		return false, nil
 	}
+	if r.pos >= s.size && r.next < r.log.clean.to && r.seg+1 < len(r.log.segs) {
+		// Kafka's compaction removes the last batches of a segment, too: the log goes on in the next one.
+		r.next = r.log.segs[r.seg+1].base
+		return false, nil
+	}
 	if r.next < r.proof {
 		return false, &CorruptError{Path: s.log.path, Pos: r.pos, Why: fmt.Sprintf("offsets %d to %d were durable, and are not there: %v", r.next, r.proof-1, why)}
 	}
