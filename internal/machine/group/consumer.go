@@ -204,9 +204,9 @@ func (c *Consumers) Loaded(now Time, _ *Effects) {
 		g.stale = true
 		for _, memberID := range sortedKeys(g.members) {
 			mb := g.members[memberID]
-			c.heard(g, mb, now)
+			g.heard(mb, now)
 			if mb.current.State == unrevokedPartitions && mb.meta.ClassicMemberMetadata == nil {
-				c.awaitRevocation(mb, now)
+				mb.awaitRevocation(now)
 			}
 		}
 	}
@@ -248,23 +248,23 @@ func (c *Consumers) Expire(now Time, fx *Effects) {
 }
 
 // heard begins a member's session anew.
-func (c *Consumers) heard(g *consumerGroup, mb *consumerMember, now Time) {
-	ms := int64(c.settingsOf(g).SessionMs)
+func (g *consumerGroup) heard(mb *consumerMember, now Time) {
+	ms := int64(g.configuration().SessionMs)
 	if mb.meta.ClassicMemberMetadata != nil {
 		ms = int64(mb.meta.ClassicMemberMetadata.SessionTimeoutMs)
 	}
-	c.timers.set(&mb.session, now.Mono+ms)
+	g.c.timers.set(&mb.session, now.Mono+ms)
 }
 
 // awaitRevocation gives the member its rebalance timeout to give partitions up.
-func (c *Consumers) awaitRevocation(mb *consumerMember, now Time) {
+func (mb *consumerMember) awaitRevocation(now Time) {
 	mb.revokingEpoch = mb.current.MemberEpoch
-	c.timers.set(&mb.rebalance, now.Mono+int64(mb.meta.RebalanceTimeoutMs))
+	mb.group.c.timers.set(&mb.rebalance, now.Mono+int64(mb.meta.RebalanceTimeoutMs))
 }
 
-func (c *Consumers) settingsOf(g *consumerGroup) *ConsumerSettings {
+func (g *consumerGroup) configuration() *ConsumerSettings {
 	if !g.configured {
-		g.settings, g.configured = c.config.settings(g.id), true
+		g.settings, g.configured = g.c.config.settings(g.id), true
 	}
 	return &g.settings
 }
@@ -282,14 +282,14 @@ const (
 // Differs from Kafka: where the interval is not set, it follows from how many members the node has. A member at rest
 // learns within half a second that it has to give something up, instead of five; one that waits asks more often. A
 // node with 20,000 members and more is where Kafka is.
-func (c *Consumers) pace(g *consumerGroup, mb *consumerMember) int32 {
-	s := c.settingsOf(g)
+func (g *consumerGroup) pace(mb *consumerMember) int32 {
+	s := g.configuration()
 	if !s.Paced {
 		return s.HeartbeatMs
 	}
-	n := c.members
-	if c.config.Members != nil {
-		n = max(n, c.config.Members())
+	n := g.c.members
+	if g.c.config.Members != nil {
+		n = max(n, g.c.config.Members())
 	}
 	ms := max(n/restMembers, restMs)
 	if g.epoch > g.targetEpoch || !mb.reconciled(g.targetEpoch) {
@@ -360,7 +360,7 @@ func (c *Consumers) DescribeGroup(id string) wire.ConsumerGroupDescribeResponseD
 		out.ErrorCode, out.ErrorMessage = wire.GroupIDNotFound, &text
 		return out
 	}
-	out.GroupState, out.GroupEpoch, out.AssignmentEpoch, out.AssignorName = g.state(), g.epoch, g.targetEpoch, c.assignor(g)
+	out.GroupState, out.GroupEpoch, out.AssignmentEpoch, out.AssignorName = g.state(), g.epoch, g.targetEpoch, g.assignor()
 	for _, memberID := range sortedKeys(g.members) {
 		mb := g.members[memberID]
 		d := wire.ConsumerGroupDescribeResponseMember{
@@ -373,22 +373,22 @@ func (c *Consumers) DescribeGroup(id string) wire.ConsumerGroupDescribeResponseD
 			d.MemberType = 0
 		}
 		for i := range mb.current.AssignedPartitions {
-			c.describe(&d.Assignment, mb.current.AssignedPartitions[i].TopicID, mb.current.AssignedPartitions[i].Partitions)
+			describeAssigned(c.image, &d.Assignment, mb.current.AssignedPartitions[i].TopicID, mb.current.AssignedPartitions[i].Partitions)
 		}
 		for _, tp := range g.targets[memberID] {
-			c.describe(&d.TargetAssignment, tp.Topic, tp.Partitions)
+			describeAssigned(c.image, &d.TargetAssignment, tp.Topic, tp.Partitions)
 		}
 		out.Members = append(out.Members, d)
 	}
 	return out
 }
 
-// describe adds partitions of a topic that there still is.
-func (c *Consumers) describe(to *wire.ConsumerGroupDescribeResponseAssignment, id wire.UUID, partitions []int32) {
-	if c.image == nil {
+// describeAssigned adds partitions of a topic that there still is.
+func describeAssigned(img *metadata.Image, to *wire.ConsumerGroupDescribeResponseAssignment, id wire.UUID, partitions []int32) {
+	if img == nil {
 		return
 	}
-	if topic, ok := c.image.TopicByID(id); ok {
+	if topic, ok := img.TopicByID(id); ok {
 		to.TopicPartitions = append(to.TopicPartitions, wire.ConsumerGroupDescribeResponseTopicPartitions{
 			TopicID: id, TopicName: topic.Name, Partitions: slices.Clone(partitions),
 		})

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/moldau/moldau/internal/format/wire"
+	"github.com/moldau/moldau/internal/machine/metadata"
 )
 
 // classicMetadata is what a consumer group keeps of a member that uses the classic protocol.
@@ -37,7 +38,7 @@ func (c *Consumers) joinClassic(now Time, j *Join, fx *Effects) {
 	if unknown {
 		id = newMemberID(j.Fresh)
 	}
-	subscription, code := c.checkClassicJoin(g, j, id)
+	subscription, code := g.checkClassicJoin(j, id)
 	if code != wire.None {
 		fx.join(j.Ticket, joinError(req.MemberID, code))
 		return
@@ -52,7 +53,7 @@ func (c *Consumers) joinClassic(now Time, j *Join, fx *Effects) {
 	if req.GroupInstanceID != nil {
 		old = g.statics[*req.GroupInstanceID]
 	}
-	downgrade := old != nil && unknown && c.downgradesFor(g, old)
+	downgrade := old != nil && unknown && g.downgradesFor(old)
 	if old != nil && unknown {
 		t.replace(old, id)
 		t.event("static member returns", *req.GroupInstanceID+" as "+id)
@@ -71,16 +72,16 @@ func (c *Consumers) joinClassic(now Time, j *Join, fx *Effects) {
 	changed = t.resolveAll() || changed
 	t.bump(changed)
 	if downgrade {
-		c.toClassic(t, nil, mb)
+		t.toClassic(nil, mb)
 		classic := c.machine.groups[t.g.id]
 		fx.Late = append(fx.Late, JoinReply{j.Ticket, classic.joined(classic.members[id], false)})
 		t.done()
 		return
 	}
 	t.retarget()
-	t.reconcile(mb, c.ownedByName(subscription), changed)
+	t.reconcile(mb, ownedByName(c.image, subscription), changed)
 	mb.join.stop()
-	c.heard(g, mb, now)
+	g.heard(mb, now)
 	c.timers.set(&mb.sync, now.Mono+int64(req.RebalanceTimeoutMs))
 	protocolType, name := consumerProtocol, meta.ClassicMemberMetadata.SupportedProtocols[0].Name
 	fx.Late = append(fx.Late, JoinReply{j.Ticket, &wire.JoinGroupResponse{
@@ -89,12 +90,12 @@ func (c *Consumers) joinClassic(now Time, j *Join, fx *Effects) {
 	t.done()
 }
 
-func (c *Consumers) checkClassicJoin(g *consumerGroup, j *Join, id string) (*wire.ConsumerProtocolSubscription, wire.Code) {
+func (g *consumerGroup) checkClassicJoin(j *Join, id string) (*wire.ConsumerProtocolSubscription, wire.Code) {
 	req := j.Request
-	if !c.config.Upgrade && !c.config.Downgrade {
+	if !g.c.config.Upgrade && !g.c.config.Downgrade {
 		return nil, wire.InconsistentGroupProtocol
 	}
-	if r := c.full(len(g.members), g.members[id] != nil); r != nil {
+	if r := g.c.config.full(len(g.members), g.members[id] != nil); r != nil {
 		return nil, r.code
 	}
 	if !g.supports(req.ProtocolType, req.Protocols) {
@@ -145,13 +146,13 @@ func classicMember(j *Join, s *wire.ConsumerProtocolSubscription, mb *consumerMe
 }
 
 // ownedByName is what a subscription says that its member owns.
-func (c *Consumers) ownedByName(s *wire.ConsumerProtocolSubscription) owned {
+func ownedByName(img *metadata.Image, s *wire.ConsumerProtocolSubscription) owned {
 	has := owned{}
 	for i := range s.OwnedPartitions {
-		if c.image == nil {
+		if img == nil {
 			break
 		}
-		if topic, ok := c.image.Topic(s.OwnedPartitions[i].Topic); ok {
+		if topic, ok := img.Topic(s.OwnedPartitions[i].Topic); ok {
 			for _, p := range s.OwnedPartitions[i].Partitions {
 				has[partitionID{topic.ID, p}] = true
 			}
@@ -188,32 +189,32 @@ func (c *Consumers) syncClassic(now Time, req *wire.SyncGroupRequest) *wire.Sync
 	case differs(req.ProtocolType, &protocolType), differs(req.ProtocolName, &first.Name):
 		return &wire.SyncGroupResponse{ErrorCode: wire.InconsistentGroupProtocol}
 	case g.targetEpoch > mb.current.MemberEpoch && mb.current.State != unrevokedPartitions:
-		c.awaitJoin(mb, now)
+		mb.awaitJoin(now)
 		return &wire.SyncGroupResponse{ErrorCode: wire.RebalanceInProgress}
 	}
 	mb.sync.stop()
-	c.heard(g, mb, now)
+	g.heard(mb, now)
 	return &wire.SyncGroupResponse{
 		ProtocolType: cloneOpt(req.ProtocolType), ProtocolName: cloneOpt(req.ProtocolName),
-		Assignment: c.classicAssignment(mb.current.AssignedPartitions, first.Metadata),
+		Assignment: classicAssignment(c.image, mb.current.AssignedPartitions, first.Metadata),
 	}
 }
 
 // awaitJoin gives a member its rebalance timeout to rejoin, from the first time that it is told to.
-func (c *Consumers) awaitJoin(mb *consumerMember, now Time) {
+func (mb *consumerMember) awaitJoin(now Time) {
 	if mb.join.at == 0 {
-		c.timers.set(&mb.join, now.Mono+int64(mb.meta.RebalanceTimeoutMs))
+		mb.group.c.timers.set(&mb.join, now.Mono+int64(mb.meta.RebalanceTimeoutMs))
 	}
 }
 
 // classicAssignment is an assignment as consumers of the classic protocol read it, in the version that they write.
-func (c *Consumers) classicAssignment(list []holding, metadata []byte) []byte {
+func classicAssignment(img *metadata.Image, list []holding, metadata []byte) []byte {
 	var a wire.ConsumerProtocolAssignment
 	for i := range list {
-		if c.image == nil {
+		if img == nil {
 			break
 		}
-		if topic, ok := c.image.TopicByID(list[i].TopicID); ok {
+		if topic, ok := img.TopicByID(list[i].TopicID); ok {
 			a.AssignedPartitions = append(a.AssignedPartitions, wire.ConsumerProtocolAssignmentTopicPartition{Topic: topic.Name, Partitions: list[i].Partitions})
 		}
 	}
@@ -231,10 +232,10 @@ func (c *Consumers) heartbeatClassic(now Time, req *wire.HeartbeatRequest) wire.
 	if req.GenerationID != mb.current.MemberEpoch {
 		return wire.IllegalGeneration
 	}
-	c.heard(g, mb, now)
+	g.heard(mb, now)
 	state := mb.current.State
 	if mb.current.MemberEpoch < g.epoch || g.stale || state == unrevokedPartitions || state == unreleasedPartitions && !g.waitsFor(mb) {
-		c.awaitJoin(mb, now)
+		mb.awaitJoin(now)
 		return wire.RebalanceInProgress
 	}
 	return wire.None

@@ -16,7 +16,9 @@ func topicUUID(name string) (id wire.UUID) {
 }
 
 // setTopic makes a topic, gives it more partitions, or removes it.
-func (d *driver) setTopic(name string, partitions int32) { d.setTopicID(name, topicUUID(name), partitions) }
+func (d *driver) setTopic(name string, partitions int32) {
+	d.setTopicID(name, topicUUID(name), partitions)
+}
 
 func (d *driver) setTopicID(name string, id wire.UUID, partitions int32) {
 	if d.image == nil {

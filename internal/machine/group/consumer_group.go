@@ -79,6 +79,7 @@ type resolvedRegex struct {
 
 // consumerGroup is a consumer group.
 type consumerGroup struct {
+	c            *Consumers
 	id           string
 	epoch        int32
 	metadataHash int64 // of the topics that the epoch knows of
@@ -106,9 +107,9 @@ type consumerGroup struct {
 	configured bool
 }
 
-func newConsumerGroup(id string) *consumerGroup {
+func newConsumerGroup(c *Consumers, id string) *consumerGroup {
 	return &consumerGroup{
-		id: strings.Clone(id), targetEpoch: -1, targets: map[string]assign.Assignment{}, members: map[string]*consumerMember{},
+		c: c, id: strings.Clone(id), targetEpoch: -1, targets: map[string]assign.Assignment{}, members: map[string]*consumerMember{},
 		statics: map[string]*consumerMember{}, owners: map[partitionID]*consumerMember{}, subs: map[string]*interest{},
 		regexes: map[string]int{}, resolved: map[string]*resolvedRegex{}, reads: map[string]int{}, assignors: map[string]int{},
 		supported: map[string]int{},
@@ -133,7 +134,7 @@ func (g *consumerGroup) state() string {
 }
 
 // member finds or makes a member.
-func (c *Consumers) member(g *consumerGroup, id string) *consumerMember {
+func (g *consumerGroup) member(id string) *consumerMember {
 	mb := g.members[id]
 	if mb == nil {
 		mb = &consumerMember{id: strings.Clone(id), group: g, meta: blankMember()}
@@ -142,13 +143,13 @@ func (c *Consumers) member(g *consumerGroup, id string) *consumerMember {
 		mb.join = timer{kind: timerJoin, consumer: mb}
 		mb.sync = timer{kind: timerSync, consumer: mb}
 		g.members[mb.id] = mb
-		c.members++
+		g.c.members++
 	}
 	return mb
 }
 
 // read counts a topic that is subscribed to, or is no longer.
-func (c *Consumers) read(g *consumerGroup, topic string, n int) {
+func (g *consumerGroup) read(topic string, n int) {
 	had := g.reads[topic] > 0
 	if g.reads[topic] += n; g.reads[topic] == 0 {
 		delete(g.reads, topic)
@@ -157,22 +158,22 @@ func (c *Consumers) read(g *consumerGroup, topic string, n int) {
 	switch {
 	case has == had:
 	case has:
-		if c.readers[topic] == nil {
-			c.readers[topic] = map[*consumerGroup]bool{}
+		if g.c.readers[topic] == nil {
+			g.c.readers[topic] = map[*consumerGroup]bool{}
 		}
-		c.readers[topic][g] = true
+		g.c.readers[topic][g] = true
 		g.hashKnown = false
 	default:
-		if delete(c.readers[topic], g); len(c.readers[topic]) == 0 {
-			delete(c.readers, topic)
-			delete(c.hashes, topic)
+		if delete(g.c.readers[topic], g); len(g.c.readers[topic]) == 0 {
+			delete(g.c.readers, topic)
+			delete(g.c.hashes, topic)
 		}
 		g.hashKnown = false
 	}
 }
 
 // subscribe gives the member the subscription that its metadata tell of.
-func (c *Consumers) subscribe(g *consumerGroup, mb *consumerMember) {
+func (g *consumerGroup) subscribe(mb *consumerMember) {
 	regex := ""
 	if mb.meta.SubscribedTopicRegex != nil {
 		regex = *mb.meta.SubscribedTopicRegex
@@ -188,7 +189,7 @@ func (c *Consumers) subscribe(g *consumerGroup, mb *consumerMember) {
 		s = &interest{key: key, names: slices.Compact(slices.Sorted(slices.Values(mb.meta.SubscribedTopicNames))), regex: regex}
 		g.subs[key] = s
 		for _, name := range s.names {
-			c.read(g, name, 1)
+			g.read(name, 1)
 		}
 	}
 	s.members++
@@ -196,11 +197,11 @@ func (c *Consumers) subscribe(g *consumerGroup, mb *consumerMember) {
 	if regex != "" {
 		g.regexes[regex]++
 	}
-	c.unsubscribe(g, old)
+	g.unsubscribe(old)
 }
 
 // unsubscribe takes a member from a subscription.
-func (c *Consumers) unsubscribe(g *consumerGroup, s *interest) {
+func (g *consumerGroup) unsubscribe(s *interest) {
 	if s == nil {
 		return
 	}
@@ -214,7 +215,7 @@ func (c *Consumers) unsubscribe(g *consumerGroup, s *interest) {
 	}
 	delete(g.subs, s.key)
 	for _, name := range s.names {
-		c.read(g, name, -1)
+		g.read(name, -1)
 	}
 }
 
@@ -244,12 +245,12 @@ func (g *consumerGroup) count(mb *consumerMember, n int) {
 }
 
 // applyMember is what a member's metadata record says.
-func (c *Consumers) applyMember(g *consumerGroup, id string, v *wire.ConsumerGroupMemberMetadataValue) {
+func (g *consumerGroup) applyMember(id string, v *wire.ConsumerGroupMemberMetadataValue) {
 	if v == nil {
-		c.forgetMember(g, id)
+		g.forgetMember(id)
 		return
 	}
-	mb := c.member(g, id)
+	mb := g.member(id)
 	if mb.reads != nil {
 		g.count(mb, -1)
 		if old := mb.meta.InstanceID; old != nil && g.statics[*old] == mb {
@@ -261,17 +262,17 @@ func (c *Consumers) applyMember(g *consumerGroup, id string, v *wire.ConsumerGro
 	if v.InstanceID != nil {
 		g.statics[*v.InstanceID] = mb
 	}
-	c.subscribe(g, mb)
+	g.subscribe(mb)
 }
 
-func (c *Consumers) forgetMember(g *consumerGroup, id string) {
+func (g *consumerGroup) forgetMember(id string) {
 	mb := g.members[id]
 	if mb == nil {
 		return
 	}
 	if mb.reads != nil {
 		g.count(mb, -1)
-		c.unsubscribe(g, mb.reads)
+		g.unsubscribe(mb.reads)
 	}
 	if mb.meta.InstanceID != nil && g.statics[*mb.meta.InstanceID] == mb {
 		delete(g.statics, *mb.meta.InstanceID)
@@ -281,7 +282,7 @@ func (c *Consumers) forgetMember(g *consumerGroup, id string) {
 		t.stop()
 	}
 	delete(g.members, id)
-	c.members--
+	g.c.members--
 }
 
 // own makes the member the owner of its partitions, or not any more.
@@ -301,7 +302,7 @@ func (g *consumerGroup) own(mb *consumerMember, yes bool) {
 }
 
 // applyCurrent is what the record of a member's current assignment says.
-func (c *Consumers) applyCurrent(g *consumerGroup, id string, v *wire.ConsumerGroupCurrentMemberAssignmentValue) {
+func (g *consumerGroup) applyCurrent(id string, v *wire.ConsumerGroupCurrentMemberAssignmentValue) {
 	if v == nil {
 		if mb := g.members[id]; mb != nil {
 			g.own(mb, false)
@@ -309,7 +310,7 @@ func (c *Consumers) applyCurrent(g *consumerGroup, id string, v *wire.ConsumerGr
 		}
 		return
 	}
-	mb := c.member(g, id)
+	mb := g.member(id)
 	g.own(mb, false)
 	mb.current = *v
 	g.own(mb, true)
@@ -325,19 +326,19 @@ func (g *consumerGroup) applyTarget(id string, target assign.Assignment, gone bo
 }
 
 // applyRegex is what the record of a resolved expression says.
-func (c *Consumers) applyRegex(g *consumerGroup, regex string, r *resolvedRegex) {
+func (g *consumerGroup) applyRegex(regex string, r *resolvedRegex) {
 	old := g.resolved[regex]
 	if r != nil {
 		g.resolved[strings.Clone(regex)] = r
 		for _, topic := range r.topics {
-			c.read(g, topic, 1)
+			g.read(topic, 1)
 		}
 	} else {
 		delete(g.resolved, regex)
 	}
 	if old != nil {
 		for _, topic := range old.topics {
-			c.read(g, topic, -1)
+			g.read(topic, -1)
 		}
 	}
 	if old == nil || r == nil || !slices.Equal(old.topics, r.topics) {
@@ -349,14 +350,14 @@ func (c *Consumers) applyRegex(g *consumerGroup, regex string, r *resolvedRegex)
 }
 
 // forget removes the group with all that is left of it.
-func (c *Consumers) forget(g *consumerGroup) {
+func (g *consumerGroup) forget() {
 	for _, id := range sortedKeys(g.members) {
-		c.forgetMember(g, id)
+		g.forgetMember(id)
 	}
 	for _, regex := range sortedKeys(g.resolved) {
-		c.applyRegex(g, regex, nil)
+		g.applyRegex(regex, nil)
 	}
-	delete(c.groups, g.id)
+	delete(g.c.groups, g.id)
 }
 
 // normal sorts what a record says, and gives every partition its epoch: old records have none, then it is the member's.

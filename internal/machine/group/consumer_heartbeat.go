@@ -88,8 +88,8 @@ func (c *Consumers) quick(now Time, h *ConsumerHeartbeat) *wire.ConsumerGroupHea
 		mb.meta.ClientID != h.Client.ID || mb.meta.ClientHost != h.Client.Host {
 		return nil
 	}
-	c.heard(g, mb, now)
-	return &wire.ConsumerGroupHeartbeatResponse{MemberID: &mb.id, MemberEpoch: mb.current.MemberEpoch, HeartbeatIntervalMs: c.pace(g, mb)}
+	g.heard(mb, now)
+	return &wire.ConsumerGroupHeartbeatResponse{MemberID: &mb.id, MemberEpoch: mb.current.MemberEpoch, HeartbeatIntervalMs: g.pace(mb)}
 }
 
 // blank says whether a string is nothing but white space, which Kafka takes for empty.
@@ -186,9 +186,9 @@ func (c *Consumers) heartbeat(now Time, h *ConsumerHeartbeat, fx *Effects) (*wir
 	t.retarget()
 	has := ownedOf(req.TopicPartitions)
 	t.reconcile(mb, has, changed)
-	c.heard(g, mb, now)
+	g.heard(mb, now)
 	resp := &wire.ConsumerGroupHeartbeatResponse{
-		MemberID: &mb.id, MemberEpoch: mb.current.MemberEpoch, HeartbeatIntervalMs: c.pace(g, mb),
+		MemberID: &mb.id, MemberEpoch: mb.current.MemberEpoch, HeartbeatIntervalMs: g.pace(mb),
 	}
 	full := req.RebalanceTimeoutMs != -1 && (req.SubscribedTopicNames != nil || req.SubscribedTopicRegex != nil) && req.TopicPartitions != nil
 	if req.MemberEpoch == joinEpoch || full || !samePartitions(before, mb.current.AssignedPartitions) {
@@ -264,7 +264,7 @@ func (c *Consumers) checkHeartbeat(req *wire.ConsumerGroupHeartbeatRequest, id s
 	if g == nil {
 		return nil
 	}
-	if r := c.full(len(g.members), g.members[id] != nil); r != nil {
+	if r := c.config.full(len(g.members), g.members[id] != nil); r != nil {
 		return r
 	}
 	if req.InstanceID != nil {
@@ -280,9 +280,9 @@ func (c *Consumers) checkHeartbeat(req *wire.ConsumerGroupHeartbeatRequest, id s
 	return nil
 }
 
-func (c *Consumers) full(members int, known bool) *refusal {
-	if members >= int(c.config.MaxSize) && !known {
-		return refuse(wire.GroupMaxSizeReached, "The consumer group has reached its maximum capacity of %d members.", c.config.MaxSize)
+func (c *ConsumerConfig) full(members int, known bool) *refusal {
+	if members >= int(c.MaxSize) && !known {
+		return refuse(wire.GroupMaxSizeReached, "The consumer group has reached its maximum capacity of %d members.", c.MaxSize)
 	}
 	return nil
 }
@@ -371,7 +371,7 @@ func (c *Consumers) enter(now Time, req *wire.ConsumerGroupHeartbeatRequest, fx 
 	if old := c.machine.groups[req.GroupID]; old != nil && len(old.members) > 0 && old.state != stateDead {
 		return c.fromClassic(now, old, fx)
 	}
-	t := c.turn(newConsumerGroup(req.GroupID), now, fx)
+	t := c.turn(newConsumerGroup(c, req.GroupID), now, fx)
 	t.records, _ = c.machine.Vacate(req.GroupID, nil)
 	c.groups[t.g.id] = t.g
 	return t, nil

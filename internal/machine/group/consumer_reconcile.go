@@ -173,9 +173,9 @@ func (g *consumerGroup) newRegex() bool {
 }
 
 // assignor is the one that most members want, or the default.
-func (c *Consumers) assignor(g *consumerGroup) string {
-	best := c.config.Assignors[0]
-	for _, name := range c.config.Assignors {
+func (g *consumerGroup) assignor() string {
+	best := g.c.config.Assignors[0]
+	for _, name := range g.c.config.Assignors {
 		if g.assignors[name] > g.assignors[best] {
 			best = name
 		}
@@ -186,7 +186,7 @@ func (c *Consumers) assignor(g *consumerGroup) string {
 // mayAssign says whether enough time has passed since the last assignment.
 func (t *consumerTurn) mayAssign() bool {
 	g := t.g
-	ms := int64(t.c.settingsOf(g).AssignmentMs)
+	ms := int64(g.configuration().AssignmentMs)
 	if ms < 0 {
 		ms = int64(len(g.members)+len(g.owners)) / assignUnitsPerMs
 	}
@@ -212,7 +212,7 @@ func (t *consumerTurn) retarget() {
 			topics = append(topics, topic)
 		}
 	}
-	name := t.c.assignor(g)
+	name := g.assignor()
 	run := assign.Uniform
 	if name == rangeAssignor {
 		run = assign.Range
@@ -286,7 +286,7 @@ func (t *consumerTurn) reconcile(mb *consumerMember, has owned, changed bool) {
 		return
 	}
 	if next.State == unrevokedPartitions {
-		t.c.awaitRevocation(mb, t.now)
+		mb.awaitRevocation(t.now)
 	} else {
 		mb.rebalance.stop()
 	}
@@ -395,7 +395,11 @@ func mergeHoldings(a, b []holding) []holding {
 			}
 		}
 	}
-	return normal(slices.Collect(maps.Values(byTopic)), 0)
+	out := make([]holding, 0, len(byTopic))
+	for _, topic := range slices.SortedFunc(maps.Keys(byTopic), compareTopicIDs) {
+		out = append(out, byTopic[topic])
+	}
+	return normal(out, 0)
 }
 
 // trim takes away what the member does not read any more, while its epoch stays.
@@ -437,8 +441,8 @@ func (g *consumerGroup) waitsFor(mb *consumerMember) bool {
 // turns into a classic one.
 func (t *consumerTurn) remove(gone []*consumerMember) {
 	g := t.g
-	if t.c.downgrades(g, gone) {
-		t.c.toClassic(t, gone, nil)
+	if g.downgrades(gone) {
+		t.toClassic(gone, nil)
 		return
 	}
 	for _, mb := range gone {

@@ -29,7 +29,7 @@ func (c *Consumers) turn(g *consumerGroup, now Time, fx *Effects) *consumerTurn 
 // done hands the records on. A group that nothing was written for was never there.
 func (t *consumerTurn) done() {
 	if t.g.epoch == 0 && t.g.targetEpoch < 0 && len(t.g.members) == 0 {
-		t.c.forget(t.g)
+		t.g.forget()
 	}
 	t.fx.Record(t.records...)
 	t.records = nil
@@ -59,7 +59,7 @@ func (t *consumerTurn) putMember(id string, v *wire.ConsumerGroupMemberMetadataV
 	} else {
 		t.put(key, v)
 	}
-	t.c.applyMember(t.g, id, v)
+	t.g.applyMember(id, v)
 }
 
 func (t *consumerTurn) putEpoch(epoch int32, hash int64) {
@@ -94,7 +94,7 @@ func (t *consumerTurn) putCurrent(id string, v *wire.ConsumerGroupCurrentMemberA
 	} else {
 		t.put(key, v)
 	}
-	t.c.applyCurrent(t.g, id, v)
+	t.g.applyCurrent(id, v)
 }
 
 func (t *consumerTurn) putRegex(regex string, r *resolvedRegex) {
@@ -104,7 +104,7 @@ func (t *consumerTurn) putRegex(regex string, r *resolvedRegex) {
 	} else {
 		t.put(key, &wire.ConsumerGroupRegularExpressionValue{Topics: r.topics, Version: r.version, Timestamp: r.ms})
 	}
-	t.c.applyRegex(t.g, regex, r)
+	t.g.applyRegex(regex, r)
 }
 
 // bury removes the group: tombstones of all that it has, in Kafka's order.
@@ -127,7 +127,7 @@ func (t *consumerTurn) bury() {
 	}
 	t.dropOld()
 	t.put(&wire.ConsumerGroupMetadataKey{GroupID: g.id}, nil)
-	t.c.forget(g)
+	g.forget()
 }
 
 // dropOld removes the record that brokers before 4.1 kept the topics' metadata in.
@@ -161,7 +161,7 @@ func (c *Consumers) Apply(key, value []byte) (known bool, err error) {
 func (c *Consumers) open(id string, gone bool) *consumerGroup {
 	g := c.groups[id]
 	if g == nil && !gone {
-		g = newConsumerGroup(id)
+		g = newConsumerGroup(c, id)
 		c.groups[g.id] = g
 	}
 	return g
@@ -176,7 +176,7 @@ func (c *Consumers) apply(key wire.CoordinatorRecord, value []byte) (err error) 
 			return err
 		}
 		if g := c.open(k.GroupID, gone); g != nil && gone {
-			c.forget(g)
+			g.forget()
 		} else if g != nil {
 			g.epoch, g.metadataHash = v.Epoch, v.MetadataHash
 		}
@@ -193,7 +193,7 @@ func (c *Consumers) apply(key wire.CoordinatorRecord, value []byte) (err error) 
 			v = nil
 		}
 		if g := c.open(k.GroupID, gone); g != nil {
-			c.applyMember(g, k.MemberID, v)
+			g.applyMember(k.MemberID, v)
 		}
 	case *wire.ConsumerGroupTargetAssignmentMetadataKey:
 		v := wire.ConsumerGroupTargetAssignmentMetadataValue{AssignmentEpoch: -1}
@@ -231,7 +231,7 @@ func (c *Consumers) applyAssignments(key wire.CoordinatorRecord, value []byte) (
 			v = nil
 		}
 		if g := c.open(k.GroupID, gone); g != nil {
-			c.applyCurrent(g, k.MemberID, v)
+			g.applyCurrent(k.MemberID, v)
 		}
 	case *wire.ConsumerGroupRegularExpressionKey:
 		var v wire.ConsumerGroupRegularExpressionValue
@@ -243,11 +243,11 @@ func (c *Consumers) applyAssignments(key wire.CoordinatorRecord, value []byte) (
 			return nil
 		}
 		if gone {
-			c.applyRegex(g, k.RegularExpression, nil)
+			g.applyRegex(k.RegularExpression, nil)
 			return nil
 		}
 		topics := slices.Compact(slices.Sorted(slices.Values(v.Topics)))
-		c.applyRegex(g, k.RegularExpression, &resolvedRegex{topics, v.Version, v.Timestamp})
+		g.applyRegex(k.RegularExpression, &resolvedRegex{topics, v.Version, v.Timestamp})
 	}
 	return nil
 }

@@ -27,21 +27,21 @@ const (
 // histories are the last events of the groups of a machine. They are not written anywhere: a new coordinator begins
 // without them.
 type histories struct {
-	of map[string][]HistoryEntry
+	machine *Machine
+	events  map[string][]HistoryEntry
 }
 
 // Remember keeps the events of a call.
-func (m *Machine) Remember(now Time, events []Event) {
-	h := &m.histories
+func (h *histories) Remember(now Time, events []Event) {
 	for i := range events {
 		e := &events[i]
-		if h.of == nil {
-			h.of = map[string][]HistoryEntry{}
+		if h.events == nil {
+			h.events = map[string][]HistoryEntry{}
 		}
-		if len(h.of) >= historyGroups && h.of[e.Group] == nil {
-			m.forgetHistories()
+		if len(h.events) >= historyGroups && h.events[e.Group] == nil {
+			h.prune()
 		}
-		list := h.of[e.Group]
+		list := h.events[e.Group]
 		if len(list) == historyLimit {
 			list = append(list[:0], list[1:]...)
 		}
@@ -49,26 +49,26 @@ func (m *Machine) Remember(now Time, events []Event) {
 		if len(reason) > reasonLimit {
 			reason = reason[:reasonLimit] + "…"
 		}
-		h.of[e.Group] = append(list, HistoryEntry{now.Wall, e.What, reason, e.Generation, e.Members})
+		h.events[e.Group] = append(list, HistoryEntry{now.Wall, e.What, reason, e.Generation, e.Members})
 	}
 }
 
-// forgetHistories drops those of groups that are gone, or all if that makes no room.
-func (m *Machine) forgetHistories() {
-	for id := range m.histories.of { //unordered: each stands for itself
-		if _, ok := m.TypeOf(id); !ok {
-			delete(m.histories.of, id)
+// prune drops those of groups that are gone, or all if that makes no room.
+func (h *histories) prune() {
+	for id := range h.events { //unordered: each stands for itself
+		if _, ok := h.machine.TypeOf(id); !ok {
+			delete(h.events, id)
 		}
 	}
-	if len(m.histories.of) >= historyGroups {
-		clear(m.histories.of)
+	if len(h.events) >= historyGroups {
+		clear(h.events)
 	}
 }
 
 // History gives the last events of a group, the oldest first.
-func (m *Machine) History(id string) ([]HistoryEntry, wire.Code) {
-	list := m.histories.of[id]
-	if _, ok := m.TypeOf(id); !ok && list == nil {
+func (h *histories) History(id string) ([]HistoryEntry, wire.Code) {
+	list := h.events[id]
+	if _, ok := h.machine.TypeOf(id); !ok && list == nil {
 		return nil, wire.GroupIDNotFound
 	}
 	return slices.Clone(list), wire.None

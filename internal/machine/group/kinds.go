@@ -74,8 +74,9 @@ const streamsType = "streams"
 
 // kinds are the kinds of a machine.
 type kinds struct {
-	list  []Kind
-	image *metadata.Image // nil until told
+	machine *Machine
+	list    []Kind
+	image   *metadata.Image // nil until told
 }
 
 // Attach adds a kind. It must be called before the first Apply.
@@ -126,38 +127,38 @@ func (ks *kinds) next(at int64, ok bool) (int64, bool) {
 }
 
 // TypeOf is the type of a group that there is.
-func (m *Machine) TypeOf(id string) (typ string, ok bool) {
-	if k := m.of(id); k != nil {
+func (ks *kinds) TypeOf(id string) (typ string, ok bool) {
+	if k := ks.of(id); k != nil {
 		return k.Type(), true
 	}
-	if m.groups[id] == nil {
+	if ks.machine.groups[id] == nil {
 		return "", false
 	}
 	return classicType, true
 }
 
 // Offsets says whether the group has committed offsets.
-func (m *Machine) Offsets(id string) bool {
-	g := m.groups[id]
+func (ks *kinds) Offsets(id string) bool {
+	g := ks.machine.groups[id]
 	return g != nil && len(g.offsets) > 0
 }
 
 // Vacate makes an empty classic group give its id up. Its offsets stay: they are the next owner's.
-func (m *Machine) Vacate(id string, records []Record) ([]Record, bool) {
-	g := m.groups[id]
-	if g == nil || m.of(id) != nil {
+func (ks *kinds) Vacate(id string, records []Record) ([]Record, bool) {
+	g := ks.machine.groups[id]
+	if g == nil || ks.of(id) != nil {
 		return records, g == nil
 	}
 	if g.state != stateEmpty && g.state != stateDead {
 		return records, false
 	}
 	records = append(records, new(encoder).groupTombstone(g.id))
-	m.yield(g)
+	ks.yield(g)
 	return records, true
 }
 
 // makeRoom has an empty group of another kind give its id up to a classic group. Those of shares do not.
-func (m *Machine) makeRoom(k Kind, id string, fx *Effects) bool {
+func (ks *kinds) makeRoom(k Kind, id string, fx *Effects) bool {
 	if !k.Deletable(id) || k.Type() != consumerType && k.Type() != streamsType {
 		return false
 	}
@@ -168,7 +169,7 @@ func (m *Machine) makeRoom(k Kind, id string, fx *Effects) bool {
 
 // yield takes the classic half of a group away. Writes of it that are on their way come to nothing: the tombstone
 // stands behind them.
-func (m *Machine) yield(g *group) {
+func (ks *kinds) yield(g *group) {
 	g.joinTimer.stop()
 	g.syncTimer.stop()
 	for _, mb := range g.order {
@@ -176,8 +177,8 @@ func (m *Machine) yield(g *group) {
 	}
 	g.dropPending()
 	g.reset()
-	g.yielded = m.lastWrite
-	m.drop(g)
+	g.yielded = ks.machine.lastWrite
+	ks.machine.drop(g)
 }
 
 // Record takes records of a kind, which are applied already. All of one call become one write, which fails or
@@ -212,10 +213,10 @@ func (ks *kinds) listKinds(states, types []string) []wire.ListGroupsResponseList
 }
 
 // deleteKind removes a group of a kind with its offsets.
-func (m *Machine) deleteKind(k Kind, id string, ts *tombstones, records []Record) ([]Record, wire.Code) {
+func (ks *kinds) deleteKind(k Kind, id string, ts *tombstones, records []Record) ([]Record, wire.Code) {
 	records, code := k.Delete(id, records)
-	if g := m.groups[id]; code == wire.None && g != nil {
-		for _, key := range m.allKnown(g) {
+	if g := ks.machine.groups[id]; code == wire.None && g != nil {
+		for _, key := range ks.machine.allKnown(g) {
 			ts.offset(key)
 		}
 	}

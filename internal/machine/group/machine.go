@@ -138,7 +138,7 @@ func (fx *Effects) event(g *group, what, reason string) {
 // Machine is the state of the groups of one partition of __consumer_offsets.
 type Machine struct {
 	kinds
-	histories histories
+	histories
 	// Consumers are the consumer groups.
 	Consumers *Consumers
 	config    Config
@@ -161,6 +161,7 @@ type decision struct {
 func New(config Config) *Machine {
 	m := &Machine{config: config, groups: map[string]*group{}, producers: map[int64]map[*group]bool{}}
 	m.retention.kind = timerRetention
+	m.kinds.machine, m.histories.machine = m, m
 	m.Consumers = newConsumers(m, &m.config.Consumer)
 	m.Attach(m.Consumers)
 	return m

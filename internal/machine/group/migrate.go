@@ -16,7 +16,7 @@ func (c *Consumers) fromClassic(now Time, old *group, fx *Effects) (*consumerTur
 	if r := c.checkUpgrade(old); r != nil {
 		return nil, r
 	}
-	g := newConsumerGroup(old.id)
+	g := newConsumerGroup(c, old.id)
 	t := c.turn(g, now, fx)
 	metas := make([]wire.ConsumerGroupMemberMetadataValue, len(old.order))
 	currents := make([]wire.ConsumerGroupCurrentMemberAssignmentValue, len(old.order))
@@ -45,7 +45,7 @@ func (c *Consumers) fromClassic(now Time, old *group, fx *Effects) (*consumerTur
 	t.putTargetEpoch(generation, 0)
 	for i, id := range ids {
 		t.putCurrent(id, &currents[i])
-		c.heard(g, g.members[id], now)
+		g.heard(g.members[id], now)
 	}
 	t.event("group moves to the consumer protocol", "a member of that protocol joins")
 	return t, nil
@@ -60,7 +60,7 @@ func (c *Consumers) checkUpgrade(old *group) *refusal {
 	case len(old.members) > int(c.config.MaxSize):
 		return refuse(wire.GroupIDNotFound, "Cannot upgrade classic group %s to consumer group because the group size exceeds the consumer group maximum size.", old.id)
 	}
-	return c.full(len(old.members), false)
+	return c.config.full(len(old.members), false)
 }
 
 // convert makes a classic member one of a consumer group.
@@ -111,7 +111,7 @@ func targetFrom(list []holding) assign.Assignment {
 }
 
 // downgrades says whether only members of the classic protocol are left without these.
-func (c *Consumers) downgrades(g *consumerGroup, gone []*consumerMember) bool {
+func (g *consumerGroup) downgrades(gone []*consumerMember) bool {
 	classic := g.classic
 	for _, mb := range gone {
 		if mb.meta.ClassicMemberMetadata != nil {
@@ -119,17 +119,17 @@ func (c *Consumers) downgrades(g *consumerGroup, gone []*consumerMember) bool {
 		}
 	}
 	left := len(g.members) - len(gone)
-	return left > 0 && classic == left && c.config.Downgrade && left <= int(c.machine.config.MaxSize)
+	return left > 0 && classic == left && g.c.config.Downgrade && left <= int(g.c.machine.config.MaxSize)
 }
 
 // downgradesFor says the same of a static member that comes back with the classic protocol.
-func (c *Consumers) downgradesFor(g *consumerGroup, old *consumerMember) bool {
-	return old.meta.ClassicMemberMetadata == nil && g.classic == len(g.members)-1 && c.config.Downgrade && len(g.members) <= int(c.machine.config.MaxSize)
+func (g *consumerGroup) downgradesFor(old *consumerMember) bool {
+	return old.meta.ClassicMemberMetadata == nil && g.classic == len(g.members)-1 && g.c.config.Downgrade && len(g.members) <= int(g.c.machine.config.MaxSize)
 }
 
 // toClassic turns a consumer group into a classic one without the members that are gone. Its members keep what they
 // have, and rejoin, unless that is the work of a member that has just taken another's place.
-func (c *Consumers) toClassic(t *consumerTurn, gone []*consumerMember, joined *consumerMember) {
+func (t *consumerTurn) toClassic(gone []*consumerMember, joined *consumerMember) {
 	g := t.g
 	var members []*member
 	for _, id := range sortedKeys(g.members) {
@@ -153,7 +153,7 @@ func (c *Consumers) toClassic(t *consumerTurn, gone []*consumerMember, joined *c
 		for _, tp := range g.targets[mb.id] {
 			has = append(has, holding{TopicID: tp.Topic, Partitions: tp.Partitions})
 		}
-		m.assignment = c.classicAssignment(has, m.protocols[0].metadata)
+		m.assignment = classicAssignment(t.c.image, has, m.protocols[0].metadata)
 		members = append(members, m)
 	}
 	epoch := g.epoch
@@ -161,13 +161,13 @@ func (c *Consumers) toClassic(t *consumerTurn, gone []*consumerMember, joined *c
 	t.fx.Record(t.records...)
 	t.records = nil
 
-	old := c.machine.groups[g.id]
+	old := t.c.machine.groups[g.id]
 	if old == nil {
-		old = c.machine.create(g.id, t.now.Wall)
+		old = t.c.machine.create(g.id, t.now.Wall)
 	}
 	old.durable, old.generation, old.protocolType, old.since = true, epoch, consumerProtocol, t.now.Wall
 	old.state = stateStable
-	d := &decision{c.machine, t.now, t.fx}
+	d := &decision{t.c.machine, t.now, t.fx}
 	for _, m := range members {
 		old.add(m)
 		d.heard(m)
@@ -177,7 +177,7 @@ func (c *Consumers) toClassic(t *consumerTurn, gone []*consumerMember, joined *c
 	old.subscribe()
 	t.records = append(t.records, groupRecord(old, nil))
 	t.fx.event(old, "group moves to the classic protocol", "no member of the consumer protocol is left")
-	t.g = &consumerGroup{id: g.id, epoch: epoch}
+	t.g = &consumerGroup{c: t.c, id: g.id, epoch: epoch}
 	t.fx.Record(t.records...)
 	t.records = nil
 	if joined == nil {

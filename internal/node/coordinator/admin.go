@@ -74,11 +74,11 @@ func (c *Groups) DeleteGroups(req *wire.DeleteGroupsRequest, _ Client, _ int16, 
 			names = append(names, strings.Clone(id))
 		}
 	}
-	c.deleteShareStates(names, func(failed map[string]wire.Code) { c.deleteGroups(names, failed, done) })
+	c.deleteShareStates(names, func(failed map[string]wire.Code) { deleteGroups(c, names, failed, done) })
 }
 
 // deleteGroups deletes groups, but for those that something has failed for already.
-func (c *Groups) deleteGroups(names []string, failed map[string]wire.Code, done func(*wire.DeleteGroupsResponse)) {
+func deleteGroups(c *Groups, names []string, failed map[string]wire.Code, done func(*wire.DeleteGroupsResponse)) {
 	resp := &wire.DeleteGroupsResponse{Results: make([]wire.DeleteGroupsResponseDeletableGroupResult, len(names))}
 	byShard := map[*groupShard][]int{}
 	var order []*groupShard

@@ -35,7 +35,7 @@ func failCommit(resp *wire.OffsetCommitResponse, code wire.Code) {
 // where known. In the answer to a request for all topics the ids are left to the broker.
 func (c *Groups) OffsetFetch(req *wire.OffsetFetchRequest, _ Client, version int16, done func(*wire.OffsetFetchResponse)) {
 	if version < 8 {
-		c.fetchGroup(oldFetch(req), version, req.RequireStable, func(g wire.OffsetFetchResponseGroup) {
+		fetchGroup(c, oldFetch(req), version, req.RequireStable, func(g wire.OffsetFetchResponseGroup) {
 			done(oldFetched(&g))
 		})
 		return
@@ -43,7 +43,7 @@ func (c *Groups) OffsetFetch(req *wire.OffsetFetchRequest, _ Client, version int
 	resp := &wire.OffsetFetchResponse{Groups: make([]wire.OffsetFetchResponseGroup, len(req.Groups))}
 	all := newGather(len(req.Groups), func() { done(resp) })
 	for i := range req.Groups {
-		c.fetchGroup(&req.Groups[i], version, req.RequireStable, func(g wire.OffsetFetchResponseGroup) {
+		fetchGroup(c, &req.Groups[i], version, req.RequireStable, func(g wire.OffsetFetchResponseGroup) {
 			resp.Groups[i] = g
 			all.one()
 		})
@@ -52,7 +52,7 @@ func (c *Groups) OffsetFetch(req *wire.OffsetFetchRequest, _ Client, version int
 }
 
 // fetchGroup reads the offsets of one group. If they have to be stable, it waits for commits under way.
-func (c *Groups) fetchGroup(req *wire.OffsetFetchRequestGroup, version int16, stable bool, done func(wire.OffsetFetchResponseGroup)) {
+func fetchGroup(c *Groups, req *wire.OffsetFetchRequestGroup, version int16, stable bool, done func(wire.OffsetFetchResponseGroup)) {
 	refused := func(code wire.Code) { done(fetchError(req, version, code)) }
 	s := c.shardFor(req.GroupID)
 	var kept *wire.OffsetFetchRequestGroup
