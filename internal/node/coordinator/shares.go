@@ -263,7 +263,6 @@ func (c *Shares) sharded(places []place, op func(m *shareMachine, now group.Time
 			for _, at := range run {
 				op(m, t.now, at)
 			}
-			m.state.Submit(&m.fx)
 			m.absorb(t)
 		}, func(t *turn, code wire.Code) {
 			if code != wire.None {
