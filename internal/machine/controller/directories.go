@@ -14,7 +14,8 @@ func (d partitions) assignDirectories(r *wire.AssignReplicasToDirsRequest) Decis
 		reply.ErrorCode = wire.UnsupportedVersion
 		return Decision{Reply: reply}
 	}
-	if reply.ErrorCode = d.brokerFault(r.BrokerID, r.BrokerEpoch); reply.ErrorCode != wire.None {
+	if d.brokerFault(r.BrokerID, r.BrokerEpoch) != wire.None {
+		reply.ErrorCode = wire.StaleBrokerEpoch // also for a broker that there is not
 		return Decision{Reply: reply}
 	}
 	broker := d.image.Broker(r.BrokerID)
