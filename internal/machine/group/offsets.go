@@ -44,6 +44,8 @@ type change struct {
 }
 
 const (
+	// offsetRecordBytes is about what the record of an offset takes besides the name of its group.
+	offsetRecordBytes = 96
 	// noOffset is answered where nothing is committed.
 	noOffset = -1
 	// groupIDNotFoundSince is the version of OffsetCommit that tells of missing groups (KIP-848).
@@ -113,8 +115,13 @@ func (m *Machine) commitOffsets(now Time, version int16, req *wire.OffsetCommitR
 	if producer != nil {
 		w.kind = writeTxnOffsets
 	}
-	var records []Record
-	enc := encoder{}
+	n := 0
+	for i := range req.Topics {
+		n += len(req.Topics[i].Partitions)
+	}
+	records := make([]Record, 0, n)
+	w.changes = make([]change, 0, n)
+	enc := encoder{buf: make([]byte, 0, n*(len(req.GroupID)+offsetRecordBytes))}
 	for i := range req.Topics {
 		for k := range req.Topics[i].Partitions {
 			p := &req.Topics[i].Partitions[k]
