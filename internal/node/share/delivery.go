@@ -167,8 +167,13 @@ func (d *Delivery) group(id string) *shareGroup {
 // find gives the share partition that a session's entry stands for, which may
 // still be loading, or why there is none.
 func (d *Delivery) find(g *shareGroup, e *entry) (*sharePartition, wire.Code) {
-	if sp := e.sp.Load(); sp != nil && sp.usable() {
-		return sp, wire.None
+	if sp := e.sp.Load(); sp != nil {
+		if sp.usable() {
+			return sp, wire.None
+		}
+		if code, _ := sp.failure(); code != wire.None {
+			return sp, code
+		}
 	}
 	part, code := d.locate(e.key, e.named)
 	if code != wire.None {

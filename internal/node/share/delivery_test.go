@@ -218,6 +218,16 @@ func TestPersistFailures(t *testing.T) {
 	r2.want("it cannot be read", r2.fetch("a", 0, 0).send(), "[0 GROUP_ID_NOT_FOUND]")
 	r2.produce(0, 1)
 	r2.want("the next fetch tries again", r2.fetch("a", 1).send(), "[0 0-0 x1 in 1]")
+
+	r3 := newRig(t, 2)
+	r3.keeper.hold, r3.keeper.readFail = true, []wire.Code{wire.GroupIDNotFound}
+	g := r3.fetch("a", 0, 0, 1)
+	r3.want("while both load", g.send(), "waits")
+	r3.keeper.let()
+	r3.run()
+	r3.want("one cannot, the other has nothing", g.answer(), "waits")
+	r3.advance(time.Second)
+	r3.want("after its time", g.answer(), "[0 GROUP_ID_NOT_FOUND] [1]")
 }
 
 func TestWritesInOrder(t *testing.T) {

@@ -56,6 +56,8 @@ type Fetch struct {
 	// bytes and records are what was acquired; broken tells that a log could not be read.
 	bytes, records int
 	broken         bool
+	// refused are the partitions of list that this fetch has given up.
+	refused map[int]Result
 	// dry tells that there was not enough to acquire anything.
 	dry      bool
 	deadline int64
@@ -209,18 +211,34 @@ func (f *Fetch) collect(over bool) {
 	f.settings = f.d.settingsOf(f.group)
 	f.dry = !over && f.MinBytes > 1 && !f.enough()
 	for i, e := range f.list {
-		sp, code := f.d.find(f.group, e)
-		r := Result{Topic: e.key.topic, Index: e.key.index, Code: code}
-		if code == wire.None && f.dry {
-			r.Code, r.Why = sp.failure()
-		} else if code == wire.None {
-			share := max((f.MaxBytes-f.bytes)/(len(f.list)-i), 1)
-			f.take(sp, &r, share)
+		r, refused := f.refused[i]
+		if !refused {
+			r = f.collectOne(i, e)
 		}
 		if r.to > r.from || r.Code != wire.None || f.Epoch == firstEpoch || e.tell.Load() {
 			f.Results = append(f.Results, r)
 		}
 	}
+}
+
+// collectOne takes records from one partition. One that cannot be found or
+// loaded is not asked again by this fetch.
+func (f *Fetch) collectOne(i int, e *entry) Result {
+	r := Result{Topic: e.key.topic, Index: e.key.index}
+	sp, code := f.d.find(f.group, e)
+	if r.Code = code; sp != nil && (code != wire.None || f.dry) {
+		r.Code, r.Why = sp.failure()
+	} else if sp != nil {
+		f.take(sp, &r, max((f.MaxBytes-f.bytes)/(len(f.list)-i), 1))
+	}
+	if r.Code != wire.None && !f.broken {
+		e.sp.Store(nil) // the next fetch tries again
+		if f.refused == nil {
+			f.refused = make(map[int]Result)
+		}
+		f.refused[i] = r
+	}
+	return r
 }
 
 // enough tells that all partitions together have as much as the member wants to have at once.
