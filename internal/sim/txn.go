@@ -12,6 +12,7 @@ import (
 	"github.com/moldau/moldau/internal/format/compress"
 	"github.com/moldau/moldau/internal/format/record"
 	"github.com/moldau/moldau/internal/format/wire"
+	"github.com/moldau/moldau/internal/invariant"
 )
 
 // TxnResult is what one run of transactions did.
@@ -519,9 +520,7 @@ func (c *copier) batch(p int32) []byte {
 		b.Append(clock.Millis(c.r.hand.Now()), binary.BigEndian.AppendUint32(nil, uint32(c.input)), binary.BigEndian.AppendUint64(nil, uint64(n)))
 	}
 	batch, err := b.Finish()
-	if err != nil {
-		panic(err)
-	}
+	invariant.Check(err == nil, "a batch of a few numbers: %v", err)
 	return batch
 }
 

@@ -14,6 +14,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/moldau/moldau/internal/clock"
 )
 
 // transactions is what `moldau txn` works with.
@@ -203,8 +205,9 @@ func hanging(ctx context.Context, a *kadm.Client, silent time.Duration) ([]hangi
 	}
 	rows := []hangingTxn{}
 	var ids []int64
+	now := (&clock.Real{}).Now()
 	for _, x := range open {
-		if time.Since(time.UnixMilli(x.LastMs)) >= silent {
+		if now.Sub(time.UnixMilli(x.LastMs)) >= silent {
 			rows, ids = append(rows, x), append(ids, x.ProducerID)
 		}
 	}

@@ -1,6 +1,7 @@
 package txn
 
 import (
+	"maps"
 	"slices"
 	"strings"
 
@@ -233,10 +234,5 @@ func (m *Machine) Loaded(now Time, fx *Effects) {
 
 // ids are the transactional ids in their order.
 func (m *Machine) ids() []string {
-	ids := make([]string, 0, len(m.txns))
-	for id := range m.txns {
-		ids = append(ids, id)
-	}
-	slices.Sort(ids)
-	return ids
+	return slices.Sorted(maps.Keys(m.txns))
 }
