@@ -200,14 +200,14 @@ func (n *Node) consumerSettings(img *metadata.Image, id string) group.ConsumerSe
 		n.o.Logger.Warn("some settings of a group are not used", "group", id, "error", err)
 	}
 	set := func(key string) bool {
-		_, ok := overrides[key]
-		return ok || n.Config().IsSet("group."+key)
+		_, ok := overrides[strings.TrimPrefix(key, "group.")]
+		return ok || n.Config().IsSet(key)
 	}
 	s := group.ConsumerSettings{
 		SessionMs: int32(g.GetInt("consumer.session.timeout.ms")), HeartbeatMs: int32(g.GetInt("consumer.heartbeat.interval.ms")),
-		Paced: !set("consumer.heartbeat.interval.ms"), AssignmentMs: -1,
+		Paced: !set("group.consumer.heartbeat.interval.ms"), AssignmentMs: -1,
 	}
-	if set("consumer.assignment.interval.ms") {
+	if set("group.consumer.assignment.interval.ms") {
 		s.AssignmentMs = int32(g.GetInt("consumer.assignment.interval.ms"))
 	}
 	return s
