@@ -76,6 +76,9 @@ func serveInitProducerID(b *Broker, q *edge.Request, m *wire.InitProducerIdReque
 	}
 	if m.TransactionalID != nil {
 		switch {
+		case *m.TransactionalID == "":
+			out.ErrorCode = wire.InvalidRequest
+			answer(out)
 		case m.Enable2Pc: // transaction.two.phase.commit.enable is off
 			out.ErrorCode = wire.TransactionalIDAuthorizationFailed
 			answer(out)
