@@ -110,7 +110,7 @@ func (d *cleanable) weigh(segs []*segment) error {
 		if d.cfg.MaxCompactionLagMs == math.MaxInt64 {
 			continue
 		}
-		ts, err := l.firstTime(s)
+		ts, err := d.firstTime(s)
 		if err != nil {
 			return err
 		}
@@ -125,7 +125,8 @@ func (d *cleanable) weigh(segs []*segment) error {
 }
 
 // firstTime is the greatest timestamp of the segment's first batch, noTime when it has none.
-func (l *Log) firstTime(s *segment) (int64, error) {
+func (d *cleanable) firstTime(s *segment) (int64, error) {
+	l := d.log
 	l.mu.Lock()
 	ts, end := s.firstTs, s.flushed
 	l.mu.Unlock()

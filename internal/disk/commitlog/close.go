@@ -17,7 +17,7 @@ func (s *Store) CloseClean(brokerEpoch int64) error {
 		return ErrClosed
 	}
 	s.stopTimers()
-	s.endCleaning()
+	endCleaning(s)
 	err := s.drain()
 	if err == nil {
 		err = s.closeLogs()
@@ -33,7 +33,7 @@ func (s *Store) CloseClean(brokerEpoch int64) error {
 }
 
 // endCleaning gives up the cleanings that are under way: no step runs any more, and none of their files stays.
-func (s *Store) endCleaning() {
+func endCleaning(s *Store) {
 	s.cleanMu.Lock()
 	defer s.cleanMu.Unlock()
 	for _, l := range s.Logs() {

@@ -57,9 +57,19 @@
 // deleted, what the journal had of it is kept in moldau-rescue, and moldau-damage keeps it offline until
 // somebody has looked.
 //
+// # Compaction
+//
+// A [Cleaner] rewrites the closed segments of logs with cleanup.policy compact; disk/clean decides what stays. It reads
+// twice: what was never cleaned, for the keys, and then all from the log's start, which it copies. Segments are
+// replaced in groups, in the order of their offsets and each durably before the next, because a tombstone may go only after what it
+// deletes. Only what lies below the recovery point in the checkpoint file, the high watermark, open transactions and the active segment
+// is touched: recovery never has to compare a cleaned segment with the journal. Views of replaced segments stay good; who comes too late
+// for a file gets errReplaced inside of this package, and looks again. Moves pause cleaning, truncation and deletion end it
+// between two steps.
+//
 // # Locks
 //
-// In the order in which they are taken: Store.ckptMu, Store.roundMu, Log.io, Log.mu, then the small ones of the
+// In the order in which they are taken: Store.cleanMu, Store.ckptMu, Store.roundMu, Log.io, Log.mu, then the small ones of the
 // store (mu, dirtyMu, queue, files, pool, offsetsMu), which are not held across each other's. Log.mu is never held
 // across I/O. OnStable and Done are called with none of them held.
 //

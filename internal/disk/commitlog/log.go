@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"sync"
 
+	"github.com/moldau/moldau/internal/clock"
 	"github.com/moldau/moldau/internal/disk/vfs"
 	"github.com/moldau/moldau/internal/format/record"
 	"github.com/moldau/moldau/internal/machine/idempotence"
@@ -361,7 +362,7 @@ func (l *Log) place(a *Append) {
 	if l.plan.full(p, &l.cfg, now) || l.plan.size > 0 && l.plan.base == s.base && s.idx.full(&l.cfg) {
 		a.roll = true
 		a.snap = l.producers.AppendSnapshot(nil)
-		l.plan = segmentPlan{base: a.prev, firstTs: noTime, createdMs: now, jitterMs: l.drawJitter()}
+		l.plan = segmentPlan{base: a.prev, firstTs: noTime, createdMs: now, jitterMs: drawJitter(&l.cfg, l.store.world)}
 	}
 	if l.plan.firstTs == noTime {
 		l.plan.firstTs = a.maxTs
@@ -388,16 +389,16 @@ func (l *Log) enter(a *Append) error {
 // resetPlan makes the plan what the active segment is: nothing is in flight.
 func (l *Log) resetPlan() {
 	s := l.active()
-	l.plan = segmentPlan{base: s.base, size: s.size, firstTs: s.firstTs, createdMs: s.createdMs, jitterMs: l.drawJitter()}
+	l.plan = segmentPlan{base: s.base, size: s.size, firstTs: s.firstTs, createdMs: s.createdMs, jitterMs: drawJitter(&l.cfg, l.store.world)}
 }
 
 // drawJitter draws how much earlier the next segment is closed by time, so that not all logs close theirs at once.
-func (l *Log) drawJitter() int64 {
-	most := min(l.cfg.SegmentJitterMs, l.cfg.SegmentMs)
+func drawJitter(c *LogConfig, r clock.Rand) int64 {
+	most := min(c.SegmentJitterMs, c.SegmentMs)
 	if most <= 0 {
 		return 0
 	}
-	return int64(l.store.world.Uint64() % uint64(most))
+	return int64(r.Uint64() % uint64(most))
 }
 
 // extend places the append at the end of the active segment. The caller holds mu.

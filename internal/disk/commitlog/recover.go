@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/fnv"
 	"io"
+	"path/filepath"
 	"slices"
 	"sort"
 
@@ -112,7 +113,10 @@ func (d *logLoad) trimIndex(s *segment, end int64) (from int64, err error) {
 	x.writtenOffsets, x.writtenTimes, x.newOffsets, x.newTimes = 0, 0, nil, nil
 	x.lastTime, x.lastTimeOffset = noTime, 0
 	s.maxTs, s.maxTsOffset, s.sinceIndex = noTime, s.base, 0
-	if !x.made || d.isEmpty(x.offsets.path) && d.isEmpty(x.times.path) {
+	if !x.made {
+		return 0, d.emptyIndex(x)
+	}
+	if d.isEmpty(x.offsets.path) && d.isEmpty(x.times.path) {
 		return 0, nil
 	}
 	n, last, err := d.trimOffsets(s, end)
@@ -144,6 +148,18 @@ func (d *logLoad) trimIndex(s *segment, end int64) (from int64, err error) {
 	x.lastTime, x.lastTimeOffset = lastTime.ts, s.base+int64(lastTime.offset)
 	s.maxTs, s.maxTsOffset = x.lastTime, x.lastTimeOffset
 	return int64(last.pos), nil
+}
+
+// emptyIndex takes away what a damaged index has, before it is written anew.
+func (d *logLoad) emptyIndex(x *index) error {
+	for _, h := range []*handle{&x.offsets, &x.times} {
+		if e, ok := d.find(filepath.Base(h.path)); ok && e.Size > 0 {
+			if err := d.log.truncateFile(h, 0); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // trimOffsets counts the .index entries below position end.
