@@ -239,10 +239,14 @@ func (d *Delivery) forgetGroup(g *shareGroup) {
 // of what it had in delivery is persisted; who comes next reads it.
 func (d *Delivery) retire(sp *sharePartition) {
 	d.mu.Lock()
-	idle := sp.group.sessions == 0
+	idle := sp.group.sessions == 0 && sp.group.parts[sp.key] == sp && sp.settled()
+	if idle {
+		delete(sp.group.parts, sp.key)
+		d.forgetGroup(sp.group)
+	}
 	d.mu.Unlock()
-	if idle && sp.settled() {
-		d.drop(sp)
+	if idle {
+		sp.leave()
 	}
 }
 
