@@ -398,17 +398,25 @@ func (n *monitor) emitOffsets(out *metric.Sink, id string, limit int) (shown int
 	})
 	for i := range got {
 		local := n.table.ByName(got[i].Name)
+		var offsets, lags int64
+		before := shown
 		for _, p := range got[i].Partitions {
 			if p.CommittedOffset < 0 || shown >= limit {
 				continue
 			}
 			shown++
+			offsets += p.CommittedOffset
 			labels := []string{"consumergroup", id, "topic", got[i].Name, "partition", strconv.Itoa(int(p.PartitionIndex))}
 			out.Gauge("kafka_consumergroup_current_offset", "Offset that the group has committed.", float64(p.CommittedOffset), labels...)
 			if part := local.Partition(p.PartitionIndex); part != nil {
 				lag := max(part.HighWatermark()-max(p.CommittedOffset, part.Log().Start()), 0)
+				lags += lag
 				out.Gauge("kafka_consumergroup_lag", "Records that the group has not yet read.", float64(lag), labels...)
 			}
+		}
+		if shown > before {
+			out.Gauge("kafka_consumergroup_current_offset_sum", "Sum of the offsets that the group has committed in the topic.", float64(offsets), "consumergroup", id, "topic", got[i].Name)
+			out.Gauge("kafka_consumergroup_lag_sum", "Records of the topic that the group has not yet read.", float64(lags), "consumergroup", id, "topic", got[i].Name)
 		}
 	}
 	return shown
