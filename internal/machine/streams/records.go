@@ -79,7 +79,7 @@ type currentTaskIds = wire.StreamsGroupCurrentMemberAssignmentValueTaskIds
 func currentTasks(t tasks, epochs bool) []currentTaskIds {
 	out := []currentTaskIds{}
 	for _, s := range t.sets() {
-		ids := currentTaskIds{SubtopologyID: s.Subtopology, Partitions: s.Partitions}
+		ids := currentTaskIds{SubtopologyID: s.Subtopology, Partitions: s.Partitions, AssignmentEpochs: []int32{}}
 		if epochs {
 			for _, p := range s.Partitions {
 				ids.AssignmentEpochs = append(ids.AssignmentEpochs, t[task{s.Subtopology, p}])
