@@ -162,6 +162,22 @@ func TestSupportIsTrue(t *testing.T) {
 			}
 		}
 	}
+	// Who reads a group's key reads the broker's default and bounds with it.
+	for i := range groupTable {
+		d := &groupTable[i]
+		if !honoured[ScopeGroup.String()+" "+d.Name] {
+			continue
+		}
+		kind, what, _ := strings.Cut(d.Name, ".")
+		what = strings.TrimPrefix(what, "num.")
+		names := []string{"group." + kind + ".min." + what, "group." + kind + ".max." + what}
+		for _, syn := range d.Synonyms {
+			names = append(names, syn.Name)
+		}
+		for _, name := range names {
+			honoured[ScopeBroker.String()+" "+name] = true
+		}
+	}
 	for _, sc := range scopes() {
 		for i := range Table(sc) {
 			d := &Table(sc)[i]
