@@ -102,6 +102,12 @@ func TestStreamsGroup(t *testing.T) {
 		t.Fatal(code)
 	}
 
+	// What has happened is told in words.
+	history, code := r.groups.History("s")
+	if code != wire.None || len(history) != 2 || history[0].What != "rebalance begins" || history[0].Reason != "m joined; the topology is new" {
+		t.Fatalf("%v: %+v", code, history)
+	}
+
 	// A new leader knows the member, whose session begins anew.
 	r.groups.Resign(0)
 	if resp := r.streamsBeat("m", 2); resp.ErrorCode != wire.NotCoordinator {
