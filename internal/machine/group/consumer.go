@@ -72,6 +72,9 @@ type Consumers struct {
 	topics  wire.UUID                          // the ids of all topics in one, to notice new ones
 	image   *metadata.Image
 	members int64
+	images  int64 // how many there were, to know settings of an older one
+	// expressions are how many regular expressions were resolved in all groups.
+	expressions int
 }
 
 // knownTopic is what a topic of the image came to.
@@ -156,11 +159,10 @@ func (c *Consumers) SetImage(_ Time, img *metadata.Image, _ *Effects) {
 			}
 		}
 	}
-	//unordered: as above
-	for _, g := range c.groups {
-		g.configured = false
-	}
-	if all := c.fingerprint(); all != c.topics {
+	c.images++
+	if c.expressions == 0 {
+		c.topics = wire.UUID{}
+	} else if all := c.fingerprint(); all != c.topics {
 		c.topics = all
 		//unordered: as above
 		for _, g := range c.groups {
@@ -263,8 +265,8 @@ func (mb *consumerMember) awaitRevocation(now Time) {
 }
 
 func (g *consumerGroup) configuration() *ConsumerSettings {
-	if !g.configured {
-		g.settings, g.configured = g.c.config.settings(g.id), true
+	if g.configured != g.c.images+1 {
+		g.settings, g.configured = g.c.config.settings(g.id), g.c.images+1
 	}
 	return &g.settings
 }

@@ -104,7 +104,7 @@ type consumerGroup struct {
 	hashKnown  bool  // hash is of the present image and subscriptions
 	hash       int64
 	settings   ConsumerSettings
-	configured bool
+	configured int64 // the image that settings are of, counted from 1
 }
 
 func newConsumerGroup(c *Consumers, id string) *consumerGroup {
@@ -328,6 +328,7 @@ func (g *consumerGroup) applyTarget(id string, target assign.Assignment, gone bo
 // applyRegex is what the record of a resolved expression says.
 func (g *consumerGroup) applyRegex(regex string, r *resolvedRegex) {
 	old := g.resolved[regex]
+	g.c.expressions += count(r) - count(old)
 	if r != nil {
 		g.resolved[strings.Clone(regex)] = r
 		for _, topic := range r.topics {
@@ -347,6 +348,13 @@ func (g *consumerGroup) applyRegex(regex string, r *resolvedRegex) {
 			s.known = s.known && s.regex != regex
 		}
 	}
+}
+
+func count(r *resolvedRegex) int {
+	if r == nil {
+		return 0
+	}
+	return 1
 }
 
 // forget removes the group with all that is left of it.
