@@ -36,6 +36,7 @@ type flags struct {
 	settle   time.Duration // before memory is read
 	bytes    int64         // most bytes of a measurement
 	recovery int64         // bytes in the log when the server is killed
+	keys     int64         // of the compacted topic, each written twice
 	quick    bool
 	hold     int64  // bytes of memory to keep from the hypervisor
 	side     string // measure only one
@@ -73,7 +74,8 @@ func parseFlags() flags {
 	flag.Float64Var(&warm, "warm", 10, "seconds for which Kafka is warmed up before each row; Moldau gets a fifth")
 	flag.Float64Var(&gigabytes, "gb", 4, "a measurement ends after so many GB, whatever the seconds")
 	flag.Float64Var(&recoveryGB, "recovery-gb", 10, "GB of log for the recovery row")
-	flag.BoolVar(&f.quick, "quick", false, "2 rounds of 1 second, warm-up 2 seconds, recovery of 1 GB: to see that it works")
+	flag.Int64Var(&f.keys, "keys", 10_000_000, "keys of the compaction row, each written twice")
+	flag.BoolVar(&f.quick, "quick", false, "2 rounds of 1 second, warm-up 2 seconds, recovery of 1 GB, 200,000 keys, 20,000 offsets: to see that it works")
 	flag.Float64Var(&hold, "hold", 0, "GB of memory to touch first and to keep from the hypervisor, in a virtual machine and as root")
 	flag.StringVar(&f.side, "side", "", "measure only moldau, or only kafka")
 	flag.StringVar(&f.moldau, "moldau", "", "the moldau binary; built when empty")
@@ -85,6 +87,7 @@ func parseFlags() flags {
 	f.settle = 10 * time.Second
 	if f.quick {
 		f.rounds, seconds, warm, gigabytes, recoveryGB, f.settle = min(f.rounds, 2), min(seconds, 1), min(warm, 2), min(gigabytes, 0.5), min(recoveryGB, 1), 2*time.Second
+		f.keys = min(f.keys, 200_000)
 	}
 	f.duration = time.Duration(seconds * float64(time.Second))
 	f.warm = time.Duration(warm * float64(time.Second))

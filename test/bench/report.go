@@ -49,6 +49,8 @@ func (g goal) text(unit string) string {
 		return fmt.Sprintf(">= %gx", g.limit)
 	case oursMost:
 		return fmt.Sprintf("<= %g %s", g.limit, unit)
+	case oursLeast:
+		return fmt.Sprintf(">= %g %s", g.limit, unit)
 	default:
 		return ""
 	}
@@ -60,7 +62,7 @@ func (g goal) verdict(s spread) string {
 		return ""
 	case g.met(s):
 		return "yes"
-	case math.IsNaN(s.ratio) && (g.bound != oursMost || math.IsNaN(s.ours)):
+	case math.IsNaN(s.ratio) && (g.bound != oursMost && g.bound != oursLeast || math.IsNaN(s.ours)):
 		return "-"
 	default:
 		return "no"

@@ -29,12 +29,19 @@ func allRows() []*row {
 		tailRow(),
 		latencyRow(),
 		txnRow(),
+		groupRow("groups1000/classic", "1,000 members, 1,000 partitions, classic protocol", classicGroup),
+		groupRow("groups1000/consumer", "1,000 members, 1,000 partitions, KIP-848", consumerGroup),
+		commitRow("offsetcommit/1", 1),
+		commitRow("offsetcommit/10", 10),
+		shareRow(),
 		startRow(),
 		freshRow("fresh/1k", "1 KB records in 100 KB batches", bulk(1), [3]goal{{ratioMost, 0.12}, {ratioLeast, 6}, {ratioLeast, 3}}),
 		freshRow("fresh/100", "100 B records in 100 KB batches", small(), [3]goal{{ratioMost, 0.15}}),
 		freshRow("fresh/single", "one 1 KB record a request, 1 connection", single(1), [3]goal{{ratioMost, 0.22}}),
 		memoryRow(),
 		recoveryRow(),
+		groupLoadRow(),
+		compactionRow(),
 	}
 }
 

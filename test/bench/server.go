@@ -79,6 +79,9 @@ transaction.state.log.replication.factor=1
 transaction.state.log.min.isr=1
 share.coordinator.state.topic.replication.factor=1
 share.coordinator.state.topic.min.isr=1
+group.initial.rebalance.delay.ms=0
+group.max.size=10000
+group.consumer.max.size=10000
 `, dir, port, port+1)
 }
 

@@ -57,6 +57,7 @@ const (
 	ratioMost        // ours / theirs must not exceed the limit
 	ratioLeast       // ours / theirs must reach the limit
 	oursMost         // our value alone must not exceed the limit
+	oursLeast        // our value alone must reach the limit
 )
 
 // goal is a figure to reach.
@@ -74,6 +75,8 @@ func (g goal) met(s spread) bool {
 		return s.ratio >= g.limit
 	case oursMost:
 		return s.ours <= g.limit
+	case oursLeast:
+		return s.ours >= g.limit
 	default:
 		return false
 	}

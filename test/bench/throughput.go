@@ -138,6 +138,11 @@ func (b *bench) fill(t *topic, n int64, conns int) error {
 	if err != nil {
 		return err
 	}
+	return b.fillWith(t, set, n, conns)
+}
+
+// fillWith produces n bytes of the requests' batches.
+func (b *bench) fillWith(t *topic, set *requestSet, n int64, conns int) error {
 	load, err := startProduce(t, set, conns, inflight)
 	if err != nil {
 		return err
