@@ -37,8 +37,11 @@ func (s *stateTopics) clone() *stateTopics {
 	return &stateTopics{initializing: maps.Clone(s.initializing), initialized: maps.Clone(s.initialized), deleting: maps.Clone(s.deleting)}
 }
 
-// add puts partitions of a topic into a map.
+// add puts partitions of a topic into a map. A topic without partitions is never in one.
 func add(to map[wire.UUID]*stateTopic, id wire.UUID, name string, partitions []int32, since int64) {
+	if len(partitions) == 0 {
+		return
+	}
 	all := slices.Clone(partitions)
 	if had := to[id]; had != nil {
 		all = append(all, had.partitions...)
