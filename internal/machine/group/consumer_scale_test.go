@@ -182,3 +182,53 @@ func TestTenThousandConsumerGroups(t *testing.T) {
 		t.Fatal(len(c.groups), len(c.readers), len(c.hashes), c.members, len(d.machine.groups))
 	}
 }
+
+// BenchmarkClassicBirth is a classic group of a thousand members: joins in two steps, one generation, its assignment.
+func BenchmarkClassicBirth(b *testing.B) {
+	const n = 1000
+	for b.Loop() {
+		d := newDriver()
+		d.config.InitialRebalanceDelayMs, d.config.InitialQuietMs = 3000, 100
+		d.machine = New(d.config)
+		d.machine.Loaded(d.now, &d.fx)
+		req := &wire.JoinGroupRequest{GroupID: "g", ProtocolType: "consumer", SessionTimeoutMs: 10_000, RebalanceTimeoutMs: 60_000,
+			Protocols: []wire.JoinGroupRequestProtocol{{Name: "range", Metadata: subscription("topics0/t")}}}
+		join := func(id string) *wire.JoinGroupResponse {
+			req.MemberID = id
+			d.machine.JoinGroup(d.now, &Join{Request: req, Version: 9, Client: Client{ID: "c", Host: "/h"}, Ticket: d.park(""), Fresh: d.uuid()}, &d.fx)
+			defer d.fx.Reset()
+			if len(d.fx.Joins) > 0 {
+				return d.fx.Joins[0].Response
+			}
+			return nil
+		}
+		var ids []string
+		for range n {
+			id := join("").MemberID
+			ids = append(ids, id)
+			join(id)
+		}
+		d.now.Mono += 200
+		d.machine.Expire(d.now, &d.fx)
+		if len(d.fx.Joins) != n {
+			b.Fatal(len(d.fx.Joins))
+		}
+		d.fx.Reset()
+		sync := &wire.SyncGroupRequest{GroupID: "g", GenerationID: 1}
+		for _, id := range ids {
+			sync.MemberID, sync.Assignments = id, nil
+			if id == ids[0] {
+				for _, to := range ids {
+					sync.Assignments = append(sync.Assignments, wire.SyncGroupRequestAssignment{MemberID: to, Assignment: assignmentBytes("@t/1")})
+				}
+			}
+			d.machine.SyncGroup(d.now, sync, d.park(""), &d.fx)
+		}
+		d.fx.Reset()
+		d.machine.Settle(d.now, d.machine.lastWrite-1, 0, wire.None, &d.fx)
+		d.machine.Settle(d.now, d.machine.lastWrite, 1, wire.None, &d.fx)
+		if len(d.fx.Syncs) != n || d.machine.groups["g"].state != stateStable {
+			b.Fatal(len(d.fx.Syncs))
+		}
+	}
+}
