@@ -28,6 +28,26 @@
 //   - An epoch never comes back: when none is left the producer id changes.
 //   - Whatever is seen in an answer or a record has a fixed order.
 //
+// # Requests that come late
+//
+// A client whose connection broke may have asked twice, and the first copy may be heard last. With transaction.version 2
+// that is harmless: each transaction has an epoch of its own, and what comes late has a fenced one. Clients of the
+// older protocol keep their epoch from one transaction to the next, so that nothing in a request says to which of them it belongs
+// (KAFKA-17754). What holds for them here:
+//   - The requests of one connection take effect in their order, those of an id one at a time.
+//   - A late Produce is refused where the partition is not part of the present transaction (KIP-890, part 1), where its
+//     sequence number was used (it is a duplicate) and where it leaves a gap. A marker voids what was being
+//     verified when it came.
+//   - A late AddPartitionsToTxn or AddOffsetsToTxn begins a transaction that nobody ends; it is aborted when
+//     transaction.timeout.ms of the producer is over, and holds readers until then only where records follow.
+//   - A late EndTxn that finds its transaction ended, and none begun since, is answered as the first was, or refused.
+//
+// What is still possible for them: a late EndTxn ends the next transaction of the same epoch, which may then be torn in
+// two; a late Produce that never took effect is taken into the next transaction if that has the partition and the sequence
+// number is the next one; a late TxnOffsetCommit is taken into the next transaction if that has the group's partition. Who
+// wants to be safe uses a client that speaks EndTxn 5, Produce 12 and TxnOffsetCommit 5, or initialises the id again after
+// each request that timed out, which fences what is late.
+//
 // Called by internal/node/coordinator under a shard's lock. It must never do I/O,
 // ask the time, draw producer ids, lock, or keep memory of a request.
 //

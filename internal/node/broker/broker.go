@@ -104,6 +104,7 @@ type Broker struct {
 	producerIDs producerIDs
 	creations   creations
 	produces    producePool
+	turns       produceTurns
 	figures     *figures
 	fetches     sync.Pool
 	shareReads  sync.Pool

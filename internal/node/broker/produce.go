@@ -11,8 +11,6 @@ import (
 	"github.com/moldau/moldau/internal/format/compress"
 	"github.com/moldau/moldau/internal/format/record"
 	"github.com/moldau/moldau/internal/format/wire"
-	"github.com/moldau/moldau/internal/machine/idempotence"
-	"github.com/moldau/moldau/internal/machine/txn"
 	"github.com/moldau/moldau/internal/network/edge"
 	"github.com/moldau/moldau/internal/node/partition"
 )
@@ -26,9 +24,10 @@ type produce struct {
 	resp wire.ProduceResponse
 
 	appends []produceAppend
-	// unverified are those about which the transaction coordinator has to be asked.
-	unverified []*produceAppend
-	pending    atomic.Int32
+	// transactional are those of a producer with a transactional id, unverified those of them about which the transaction
+	// coordinator has to be asked.
+	transactional, unverified []*produceAppend
+	pending                   atomic.Int32
 	// done is op.appended, bound once.
 	done func(*commitlog.Append)
 }
@@ -63,6 +62,9 @@ const maxPooledPartitions = 4096
 func (op *produce) release() {
 	b := op.b
 	clear(op.appends)
+	clear(op.transactional)
+	clear(op.unverified)
+	op.transactional, op.unverified = op.transactional[:0], op.unverified[:0]
 	op.q = nil
 	op.req.TransactionalID = nil
 	if cap(op.appends) <= maxPooledPartitions {
@@ -119,7 +121,9 @@ func (op *produce) start() {
 			op.pending.Add(-1)
 		}
 	}
-	op.verify()
+	if len(op.transactional) > 0 {
+		op.beginTransactional()
+	}
 }
 
 // topic finds the topic that data is for; code is what a missing one, or a
@@ -154,64 +158,11 @@ func (op *produce) append(a *produceAppend, records []byte) {
 	a.Records = batch
 	a.LeaderEpoch = a.part.LeaderEpoch()
 	a.Done = op.done
-	if batch.IsTransactional() && !op.announce(a) {
+	if batch.IsTransactional() {
+		op.transactional = append(op.transactional, a)
 		return
 	}
 	a.part.Log().Append(&a.Append)
-}
-
-// announce tells the log of a transactional batch before the transaction coordinator is asked about it, if it has to be
-// (KIP-890). It reports whether the batch can be appended at once.
-func (op *produce) announce(a *produceAppend) bool {
-	if op.req.TransactionalID == nil {
-		a.code, a.message = wire.InvalidProducerIDMapping, "transactional records come without a transactional id"
-		op.pending.Add(-1)
-		return false
-	}
-	guard, err := a.part.Log().BeginVerification(a.Records, op.q.Version >= implicitProduceSince)
-	if err != nil {
-		a.code, a.message = appendCode(err)
-		op.pending.Add(-1)
-		return false
-	}
-	if a.Guard = guard; guard == idempotence.NoGuard {
-		return true
-	}
-	op.unverified = append(op.unverified, a)
-	return false
-}
-
-// verify asks the transaction coordinator about all batches that have been announced, and appends those that take part.
-func (op *produce) verify() {
-	list := op.unverified
-	if len(list) == 0 {
-		return
-	}
-	op.unverified = nil
-	batch := record.Batch(list[0].Records)
-	producer := txn.Producer{ID: batch.ProducerID(), Epoch: batch.ProducerEpoch()}
-	parts := make([]txn.Partition, len(list))
-	for i, a := range list {
-		parts[i] = txn.Partition{Topic: a.part.Topic, Index: a.part.Index}
-	}
-	bump, abortable := op.q.Version >= implicitProduceSince, op.q.Version >= abortableSince
-	op.b.askTransaction(*op.req.TransactionalID, producer, parts, bump, func(codes []wire.Code) {
-		for i, a := range list {
-			if codes[i] != wire.None {
-				a.code, a.message = verified(codes[i], bump, abortable), verifyMessage(codes[i])
-				op.finishOne()
-				continue
-			}
-			a.part.Log().Append(&a.Append)
-		}
-	})
-}
-
-// abortableSince is the version of Produce whose clients know TRANSACTION_ABORTABLE (KIP-890).
-const abortableSince = 11
-
-func verifyMessage(code wire.Code) string {
-	return "the transaction coordinator has not verified the partition: " + code.Message()
 }
 
 // limitsOf is what a topic's configuration demands of a batch.

@@ -6,6 +6,7 @@ import (
 
 	"github.com/moldau/moldau/internal/format/record"
 	"github.com/moldau/moldau/internal/format/wire"
+	"github.com/moldau/moldau/internal/machine/group"
 	"github.com/moldau/moldau/internal/machine/idempotence"
 	"github.com/moldau/moldau/internal/machine/txn"
 	"github.com/moldau/moldau/internal/network/edge"
@@ -121,10 +122,12 @@ func serveEndTxn(b *Broker, q *edge.Request, m *wire.EndTxnRequest, answer func(
 }
 
 // implicitAddSince is the version of TxnOffsetCommit whose clients leave it to the broker to have partitions take part
-// (KIP-890); implicitProduceSince is that of Produce.
+// (KIP-890); implicitProduceSince is that of Produce. From abortableCommitSince on clients of TxnOffsetCommit know
+// TRANSACTION_ABORTABLE.
 const (
 	implicitAddSince     = 5
 	implicitProduceSince = 12
+	abortableCommitSince = 4
 )
 
 // serveTxnOffsetCommit commits offsets within a transaction.
@@ -194,7 +197,7 @@ func wholeTxnCommit(req *wire.TxnOffsetCommitRequest, refused map[int]map[int]wi
 // txnOffsetCommit asks the transaction coordinator, with the append announced to the log first: a marker that comes
 // between makes the guard void, so that no offset stays behind in a transaction that has ended.
 func (b *Broker) txnOffsetCommit(m *wire.TxnOffsetCommitRequest, version int16, done func(*wire.TxnOffsetCommitResponse)) {
-	refuse := func(code wire.Code) { done(txnCommitError(m, code)) }
+	refuse := func(code wire.Code) { done(txnCommitError(m, group.AppendCode(code))) }
 	of := txn.Partition{Topic: offsetsTopic, Index: b.groups.PartitionFor(m.GroupID)}
 	p := b.table.ByName(of.Topic).Partition(of.Index)
 	switch {
@@ -214,7 +217,7 @@ func (b *Broker) txnOffsetCommit(m *wire.TxnOffsetCommitRequest, version int16, 
 	}
 	commit := func(code wire.Code) {
 		if code != wire.None {
-			refuse(verified(code, bump, true))
+			refuse(verified(code, bump, version >= abortableCommitSince))
 			return
 		}
 		b.groups.TxnOffsetCommit(m, uint64(guard), done)
@@ -347,11 +350,12 @@ func (b *Broker) WriteMarkers(m *txn.Markers, coordinatorEpoch int32, done func(
 	one()
 }
 
-// markerSettled says whether a marker need not be tried again: it is written, or somebody else ends the producer's
-// transactions now, or there is nothing to write it to.
+// markerSettled says whether a marker need not be tried again: it is written, or the producer has gone on in a later
+// epoch, or there is nothing to write it to. A coordinator that has been fenced has not settled anything: it is about to
+// hear that it resigns, and who comes after it writes the marker.
 func (b *Broker) markerSettled(code wire.Code, p txn.Partition) bool {
 	switch code {
-	case wire.None, wire.InvalidProducerEpoch, wire.TransactionCoordinatorFenced:
+	case wire.None, wire.InvalidProducerEpoch:
 		return true
 	case wire.UnknownTopicOrPartition:
 		topic, ok := b.image().Topic(p.Topic)

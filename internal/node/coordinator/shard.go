@@ -56,6 +56,7 @@ type turn struct {
 	now    group.Time
 	writes []group.Write
 	calls  []func()
+	later  []func() // behind all calls
 }
 
 // status is where a shard is in its life.
@@ -144,7 +145,7 @@ type shard[M machine] struct {
 	pendings []*pending // in the order decided
 	outbox   []outgoing
 	sending  bool
-	flying   int  // batches that the log has and has not told the outcome of
+	flying   int  // batches, and lists of markers, that have been handed over and of whose outcome nothing is known
 	reload   bool // load anew once nothing is flying
 	timer    clock.Timer
 	armed    int64 // Mono the timer is set to, 0 for none
@@ -166,6 +167,9 @@ func (s *shard[M]) end(t *turn) {
 	s.mu.Unlock()
 	s.flush()
 	for _, call := range t.calls {
+		call()
+	}
+	for _, call := range t.later {
 		call()
 	}
 }

@@ -2,6 +2,8 @@ package coordinator
 
 import (
 	"log/slog"
+	"maps"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -17,8 +19,10 @@ import (
 const TransactionTopic = "__transaction_state"
 
 const (
-	// markerRetry is how soon markers that could not be written are tried again.
-	markerRetry = 20 * time.Millisecond
+	// markerRetry is how soon markers that could not be written are tried again: at first, and twice as late each time up
+	// to markerRetryMax.
+	markerRetry    = 20 * time.Millisecond
+	markerRetryMax = time.Second
 	// patience is how long a request for a transactional id whose last transaction is being ended waits for that,
 	// before it is told to come again.
 	patience = time.Second
@@ -143,6 +147,7 @@ type decision struct {
 // Differs from Kafka: it answers CONCURRENT_TRANSACTIONS at once.
 func (d *decision) run(fresh int64) {
 	d.c.shardFor(d.id).do(func(m *txnMachine, t *turn) func(*turn, wire.Code) {
+		m.level()
 		code := d.decide(m.machine, t.now, fresh, &m.fx)
 		wrote := len(m.fx.Writes) > 0
 		m.absorb(t)
@@ -190,7 +195,10 @@ func (m *txnMachine) wait(d *decision) bool {
 	p.timer = m.c.opts.world.AfterFunc(patience, func() {
 		m.shard.mu.Lock()
 		late := !p.gone
-		p.gone = true
+		if late {
+			p.gone = true
+			m.leave(p)
+		}
 		m.shard.mu.Unlock()
 		if late {
 			d.waited = true
@@ -200,20 +208,27 @@ func (m *txnMachine) wait(d *decision) bool {
 	return true
 }
 
-// free lets those decide who have waited for transactional ids that are not busy any more, in the order in which they came.
+// leave takes one away that has waited long enough. The caller holds the shard's lock.
+func (m *txnMachine) leave(p *patient) {
+	list := slices.DeleteFunc(m.patient[p.d.id], func(o *patient) bool { return o == p })
+	if m.patient[p.d.id] = list; len(list) == 0 {
+		delete(m.patient, p.d.id)
+	}
+}
+
+// free lets those decide who have waited for transactional ids that are not busy any more, in the order in which they
+// came, and behind who is answered in this turn: that one came before them.
 func (m *txnMachine) free(t *turn) {
-	for id, list := range m.patient {
+	for _, id := range slices.Sorted(maps.Keys(m.patient)) {
 		if m.machine.Busy(id) {
 			continue
 		}
-		delete(m.patient, id)
-		for _, p := range list {
-			if !p.gone {
-				p.gone = true
-				p.timer.Stop()
-				t.calls = append(t.calls, func() { p.d.run(-1) })
-			}
+		for _, p := range m.patient[id] {
+			p.gone = true
+			p.timer.Stop()
+			t.later = append(t.later, func() { p.d.run(-1) })
 		}
+		delete(m.patient, id)
 	}
 }
 
@@ -229,10 +244,10 @@ type txnMachine struct {
 // absorb moves the machine's effects into the turn.
 func (m *txnMachine) absorb(t *turn) {
 	t.writes = append(t.writes, m.fx.Writes...)
-	epoch := m.shard.epoch
+	term := m.shard.term
 	for i := range m.fx.Markers {
 		markers := m.fx.Markers[i]
-		t.calls = append(t.calls, func() { m.c.mark(m.shard, &markers, epoch) })
+		t.calls = append(t.calls, func() { m.c.mark(m.shard, &markers, term, markerRetry) })
 	}
 	for _, e := range m.fx.Events {
 		t.calls = append(t.calls, func() {
@@ -245,24 +260,39 @@ func (m *txnMachine) absorb(t *turn) {
 	}
 }
 
-// mark writes markers until all are settled, or until somebody else is the coordinator.
-func (c *Transactions) mark(s *txnShard, markers *txn.Markers, epoch int32) {
-	c.around.WriteMarkers(markers, epoch, func(settled []txn.Partition) {
-		left := without(markers.Partitions, settled)
-		s.do(func(m *txnMachine, t *turn) func(*turn, wire.Code) {
-			if s.epoch != epoch {
-				return nil
-			}
-			m.machine.MarkersWritten(t.now, markers.TransactionalID, txn.Producer{ID: markers.ProducerID, Epoch: markers.Epoch}, settled, &m.fx)
-			m.absorb(t)
-			if len(left) > 0 {
-				rest := *markers
-				rest.Partitions = left
-				c.opts.world.AfterFunc(markerRetry, func() { c.mark(s, &rest, epoch) })
-			}
-			return nil
-		}, func(wire.Code) {}) // who loads the partition next writes them
-	})
+// mark writes markers until all are settled, or until somebody else is the coordinator. While it does, the partition is
+// not loaded anew: a marker of a transaction that this load would find to be complete could end the producer's next one.
+func (c *Transactions) mark(s *txnShard, markers *txn.Markers, term uint64, pause time.Duration) {
+	s.mu.Lock()
+	if s.term != term {
+		s.mu.Unlock()
+		return // who loads the partition next writes them
+	}
+	s.flying++
+	epoch := s.epoch
+	s.mu.Unlock()
+	c.around.WriteMarkers(markers, epoch, func(settled []txn.Partition) { c.marked(s, markers, settled, term, pause) })
+}
+
+// marked takes note of the markers that are settled, and tries the others again.
+func (c *Transactions) marked(s *txnShard, markers *txn.Markers, settled []txn.Partition, term uint64, pause time.Duration) {
+	left := without(markers.Partitions, settled)
+	s.mu.Lock()
+	s.flying--
+	if s.term != term {
+		s.loadAgain()
+		s.mu.Unlock()
+		return
+	}
+	t := s.begin()
+	s.machine.machine.MarkersWritten(t.now, markers.TransactionalID, txn.Producer{ID: markers.ProducerID, Epoch: markers.Epoch}, settled, &s.machine.fx)
+	s.machine.absorb(t)
+	s.end(t)
+	if len(left) > 0 {
+		rest := *markers
+		rest.Partitions = left
+		c.opts.world.AfterFunc(pause, func() { c.mark(s, &rest, term, min(2*pause, markerRetryMax)) })
+	}
 }
 
 // without gives the partitions that are not among the settled ones.
@@ -285,13 +315,17 @@ func (m *txnMachine) replay(e *group.Entry) (bool, error) { return m.machine.App
 // endTransaction does nothing: there are no transactions on this topic.
 func (m *txnMachine) endTransaction(int64, bool, int64) {}
 
+// level tells the machine the level of transaction.version, which changes while it runs.
+func (m *txnMachine) level() { m.machine.SetVersion(int16(m.c.version.Load())) }
+
 func (m *txnMachine) loaded(t *turn) {
-	m.machine.SetVersion(int16(m.c.version.Load()))
+	m.level()
 	m.machine.Loaded(t.now, &m.fx)
 	m.absorb(t)
 }
 
 func (m *txnMachine) expire(t *turn) {
+	m.level()
 	m.machine.Expire(t.now, &m.fx)
 	m.absorb(t)
 }
@@ -307,13 +341,11 @@ func (m *txnMachine) settle(t *turn, id group.WriteID, _ int64, code wire.Code) 
 
 // unload sends on those who wait.
 func (m *txnMachine) unload(t *turn, code wire.Code) {
-	for _, list := range m.patient {
-		for _, p := range list {
-			if !p.gone {
-				p.gone = true
-				p.timer.Stop()
-				t.calls = append(t.calls, func() { p.d.done(code) })
-			}
+	for _, id := range slices.Sorted(maps.Keys(m.patient)) {
+		for _, p := range m.patient[id] {
+			p.gone = true
+			p.timer.Stop()
+			t.calls = append(t.calls, func() { p.d.done(code) })
 		}
 	}
 	clear(m.patient)
