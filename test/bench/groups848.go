@@ -12,7 +12,7 @@ import (
 )
 
 const (
-	consumerConns            = 8 // that all members of a group of KIP-848 share: its heartbeats do not wait
+	consumerConns            = 64 // that all members of a group of KIP-848 share: a heartbeat waits for nothing but its records
 	consumerHeartbeatVersion = 1
 )
 

@@ -17,6 +17,8 @@ func (s *suite) swapPart(ctx context.Context) {
 	s.report.check("Moldau starts on what Kafka left after a clean stop and serves the same, and back", s.fromKafka(ctx, false))
 	s.report.check("Moldau starts on what Kafka left after kill -9 and serves the same", s.fromKafka(ctx, true))
 	s.report.check("Moldau starts again after kill -9 and serves the same", s.again(ctx))
+	s.report.check("Moldau cleans a compacted log, Kafka serves the same newest values and writes on, and back", s.compacted(ctx, moldauName, kafkaName))
+	s.report.check("Kafka cleans a compacted log, Moldau serves the same newest values and writes on, and back", s.compacted(ctx, kafkaName, moldauName))
 }
 
 // filled is a running broker with data, and what it serves.
@@ -153,6 +155,9 @@ func (s *suite) dump(ctx context.Context, dir string) error {
 		if err != nil || d.IsDir() {
 			return err
 		}
+		if strings.HasSuffix(path, ".deleted") {
+			return nil // as Kafka calls what it is about to delete
+		}
 		base := filepath.Base(filepath.Dir(path))
 		args := []string{"--files", path}
 		switch filepath.Ext(path) {
@@ -187,7 +192,7 @@ func (s *suite) dump(ctx context.Context, dir string) error {
 	if len(unknown) > 0 {
 		return fmt.Errorf("files that Kafka does not know: %s", unknown)
 	}
-	if len(tools) < 20 {
+	if len(tools) < 10 {
 		return fmt.Errorf("only %d files to read in %s", len(tools), dir)
 	}
 	results, err := s.runTools(ctx, tools)
@@ -207,6 +212,9 @@ var knownFiles = []string{"meta.properties", "bootstrap.checkpoint", "cleaner-of
 	"recovery-point-offset-checkpoint", "replication-offset-checkpoint", "leader-epoch-checkpoint", "quorum-state", ".lock",
 	".kafka_cleanshutdown"}
 
+// emptiedBatch is what the tool says of a time index whose entry is of a batch that a cleaner emptied, Kafka's as well.
+var emptiedBatch = regexp.MustCompile(`Found timestamp mismatch in :\S+\s+Index timestamp: \d+, log timestamp: -1`)
+
 var firstOfSegment = regexp.MustCompile(`Non-consecutive offsets in \S+\s+-1 is followed by \d+`)
 
 // dumped looks for what the tool prints about a file that it cannot make sense of.
@@ -215,7 +223,7 @@ func dumped(r printed) error {
 		return fmt.Errorf("exit %d: %s", r.code, r.text)
 	}
 	// The tool takes every segment after the first for a hole, whoever wrote it.
-	text := firstOfSegment.ReplaceAllString(r.text, "")
+	text := emptiedBatch.ReplaceAllString(firstOfSegment.ReplaceAllString(r.text, ""), "")
 	for _, bad := range []string{"isvalid: false", "Exception", "ismatch", "Non-consecutive", "Could not", "orrupt"} {
 		if i := strings.Index(text, bad); i >= 0 {
 			return fmt.Errorf("it prints %q", text[max(0, i-200):min(len(text), i+300)])
