@@ -215,13 +215,13 @@ async function keys() {
   check(total === TOTAL, `${total} records`)
 }
 
-async function join(groupId, on) {
+async function join(groupId, on, from = topic('keys')) {
   const c = kafka.consumer({ groupId, maxWaitTimeInMs: 100, heartbeatInterval: 200, rebalanceTimeout: 10_000 })
   const m = { c, assigned: 0 }
   c.on(c.events.GROUP_JOIN, e => { m.assigned = (e.payload.memberAssignment[topic('keys')] || []).length })
   c.on(c.events.REBALANCING, () => { m.assigned = 0 })
   await c.connect()
-  await c.subscribe({ topic: topic('keys'), fromBeginning: true })
+  await c.subscribe({ topic: from, fromBeginning: true })
   await c.run({ autoCommit: false, eachMessage: on })
   return m
 }
@@ -281,6 +281,20 @@ async function groups() {
   })
 }
 
+// kafkajs resolves a pattern once, when the member subscribes.
+async function pattern() {
+  await run('regex', async () => {
+    for (const t of ['re-a', 're-b', 'other-re']) {
+      await create(topic(t), 1, 1, {})
+      await produce(t, [0, 1, 2, 3, 4].map(i => ({ key: t, value: `${t} ${i}`, partition: 0 })))
+    }
+    const seen = new Set()
+    const m = await join(topic('re'), async x => { seen.add(x.message.value.toString()) }, new RegExp(`^${topic('re')}-.*`))
+    await until('the records of two topics', () => seen.size === 10)
+    await m.c.disconnect()
+  })
+}
+
 async function errors() {
   await run('grow', async () => {
     await admin.createPartitions({ topicPartitions: [{ topic: topic('keys'), count: 5 }] })
@@ -302,6 +316,7 @@ async function main() {
   await topics()
   await produceAndConsume()
   await groups()
+  await pattern()
   await errors()
   await admin.disconnect()
   process.exit(failed ? 1 : 0)
