@@ -47,6 +47,8 @@ type Rig struct {
 	log   *slog.Logger
 	// dirs are the data directories.
 	dirs string
+	// own are settings of this rig, beside those of every node.
+	own config.Values
 }
 
 // NewRig makes a world with an empty disk and no node running.
@@ -82,6 +84,7 @@ func (r *Rig) Boot() error {
 		r.hand.Advance(old.Now().Sub(r.hand.Now()) + time.Second)
 	}
 	values := maps.Clone(settings)
+	maps.Copy(values, r.own)
 	values["log.dirs"] = r.dirs
 	cfg, err := config.NewBroker(values)
 	if err != nil {
@@ -102,7 +105,7 @@ func (r *Rig) Boot() error {
 	if failed != nil {
 		return failed
 	}
-	r.conn = edge.NewDirect(n.Handler(), "PLAINTEXT")
+	r.conn = r.dial()
 	return nil
 }
 
@@ -148,10 +151,17 @@ func (r *Rig) Stop() error {
 // Send sends a request; done gets the answer with its header, or an error when there
 // will be none.
 func (r *Rig) Send(m wire.Message, version int16, done func(response []byte, err error)) {
+	r.sendOn(r.conn, m, version, done)
+}
+
+// dial makes one more connection to the node.
+func (r *Rig) dial() *edge.DirectConn { return edge.NewDirect(r.node.Handler(), "PLAINTEXT") }
+
+func (r *Rig) sendOn(conn *edge.DirectConn, m wire.Message, version int16, done func(response []byte, err error)) {
 	r.next++
 	h := wire.RequestHeader{APIKey: m.APIKey(), APIVersion: version, CorrelationID: r.next}
 	frame := wire.AppendRequestFrame(nil, &h, m)[4:]
-	r.conn.Send(frame, func(response []byte, err error) {
+	conn.Send(frame, func(response []byte, err error) {
 		if err != nil || response == nil {
 			done(nil, errors.Join(errNoAnswer, err))
 			return
