@@ -60,6 +60,9 @@ func (m *Machine) producers(id string, p Producer) (*txn, wire.Code) {
 		return nil, wire.InvalidRequest
 	}
 	t := m.txns[id]
+	if t != nil && t.going(p) {
+		return nil, wire.ConcurrentTransactions
+	}
 	switch {
 	case t == nil || t.retired || t.producerID != p.ID:
 		return nil, wire.InvalidProducerIDMapping

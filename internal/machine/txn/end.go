@@ -67,6 +67,8 @@ func (m *Machine) endBump(now Time, t *txn, in *End, fx *Effects) (Producer, wir
 	present := t.producerID == in.Producer.ID && t.epoch == in.Producer.Epoch
 	retry := again && t.state != Ongoing && t.state != Empty || rotated && !t.state.preparing()
 	switch {
+	case t.going(in.Producer), bumped && present && t.state.preparing():
+		return none, wire.ConcurrentTransactions // the end of the next transaction, which must wait for this one
 	case t.producerID != in.Producer.ID && !rotated:
 		return none, wire.InvalidProducerIDMapping
 	case !present && !retry:
@@ -104,6 +106,12 @@ func (m *Machine) endBump(now Time, t *txn, in *End, fx *Effects) (Producer, wir
 	m.record(t, &v, fx)
 	t.lastEpoch = last
 	return next, wire.None
+}
+
+// going says that the client goes on with a producer id that it was given at the end of the transaction whose markers are
+// still on their way.
+func (t *txn) going(p Producer) bool {
+	return t.state.preparing() && t.version >= VersionBump && t.nextID != noProducer && p == Producer{t.nextID, 0}
 }
 
 // ending is the state that is recorded before the markers go out.
