@@ -16,12 +16,6 @@ const (
 	rangeAssignor   = "range"
 )
 
-// internalTopics are Kafka's own.
-//
-// Differs from Kafka: a regular expression does not match them, so that a consumer of ".*" does not read the
-// coordinators' records. Whoever wants them can name them.
-var internalTopics = map[string]bool{"__consumer_offsets": true, "__transaction_state": true, "__share_group_state": true}
-
 const (
 	// regexRefreshMinMs is the least time between two looks for topics that a group's expressions match.
 	regexRefreshMinMs = 1_000
@@ -104,7 +98,7 @@ func compileRegex(regex string) (*regexp.Regexp, error) {
 	return regexp.Compile(`\A(?:` + regex + `)\z`)
 }
 
-// resolve looks which topics an expression matches. One that cannot be read, which only a log of others can have,
+// resolve looks which topics an expression matches, Kafka's own among them, as Kafka does. One that cannot be read, which only a log of others can have,
 // matches none.
 func (c *Consumers) resolve(regex string, now Time) *resolvedRegex {
 	r := &resolvedRegex{ms: now.Wall}
@@ -114,7 +108,7 @@ func (c *Consumers) resolve(regex string, now Time) *resolvedRegex {
 	}
 	r.version = c.image.Offset()
 	for topic := range c.image.Topics() {
-		if !internalTopics[topic.Name] && re.MatchString(topic.Name) {
+		if re.MatchString(topic.Name) {
 			r.topics = append(r.topics, topic.Name)
 		}
 	}
