@@ -39,7 +39,7 @@ type suite struct {
 }
 
 // The parts of a run, in order.
-var allParts = []string{"clients", "tools", "connect", "streams", "kgo", "swap", "crash"}
+var allParts = []string{"clients", "tools", "connect", "streams", "kgo", "swap", "crash", "txn"}
 
 func main() {
 	var o options
@@ -109,6 +109,8 @@ func run(ctx context.Context, o options) (failed int, err error) {
 			err = s.kgoPart(ctx)
 		case "swap":
 			s.swapPart(ctx)
+		case "txn":
+			err = s.txnPart(ctx)
 		case "crash":
 			s.crashPart(ctx)
 		default:
