@@ -46,8 +46,10 @@ type groupMember struct {
 	// heard is when the last request was sent whose answer confirmed the membership; zero if the member cannot be sure.
 	heard time.Time
 	sent  time.Time // when the request in flight was
-	until time.Time // it sleeps
-	next  time.Time // when it beats
+	// joined is when the last join was sent that succeeded.
+	joined time.Time
+	until  time.Time // it sleeps
+	next   time.Time // when it beats
 	// full has the next heartbeat tell everything, told that the owned partitions are not reported yet.
 	full, told bool
 	protocol   string
@@ -74,12 +76,18 @@ func (m *groupMember) unsure() {
 
 // steady tells that the member has work and knows it.
 func (m *groupMember) steady() bool {
-	return m.stage == memberWorks && m.epoch > 0 && m.sure() && !m.told
+	return m.stage == memberWorks && m.epoch > 0 && !m.heard.IsZero() && m.g.r.hand.Now().Sub(m.heard) < groupSession && !m.told
 }
 
 // sure tells that the member is one, for certain.
 func (m *groupMember) sure() bool {
 	return !m.heard.IsZero() && m.g.r.hand.Now().Sub(m.heard) < min(groupSession, groupRebalance)
+}
+
+// between tells that the member's next assignment is made but not known to it. A group that moves to the consumer protocol in
+// that moment, here as in Kafka, takes it for told: what a cooperative member does not have in it is free.
+func (m *groupMember) between() bool {
+	return m.g.modern && !m.modern && m.joined.After(m.heard)
 }
 
 // send is ask, with the time kept.
@@ -206,7 +214,7 @@ func (m *groupMember) own(parts []int32) {
 			return
 		}
 		for _, other := range m.g.members {
-			if other != m && other.sure() && slices.Contains(other.owned, p) {
+			if other != m && other.sure() && !other.between() && slices.Contains(other.owned, p) {
 				r.violated("%s (epoch %d) is given partition %d, which %s (epoch %d) has, heard of %v ago", m.name, m.epoch, p, other.name, other.epoch, r.hand.Now().Sub(other.heard))
 			}
 		}

@@ -150,6 +150,7 @@ func (m *groupMember) join() {
 			r.violated("%s (id %q) has joined as %q with %v", m.name, m.id, resp.MemberID, resp.ProtocolName)
 			return
 		}
+		m.joined = m.sent
 		m.id, m.epoch, m.stage, m.plan = resp.MemberID, resp.GenerationID, memberSyncs, nil
 		if resp.Leader == m.id && !resp.SkipAssignment {
 			if err := m.divide(resp.Members); err != nil {
@@ -167,6 +168,9 @@ func (m *groupMember) divide(members []wire.JoinGroupResponseMember) error {
 		}
 		return 1
 	})
+	if len(members) == 0 {
+		return fmt.Errorf("leads generation %d (id %q) and is told of no members", m.epoch, m.id)
+	}
 	owner, since := [groupParts]int{}, [groupParts]int32{}
 	for p := range owner {
 		owner[p] = -1
@@ -228,7 +232,8 @@ func (m *groupMember) sync() {
 		}
 		before := r.result.Revoked
 		m.own(parts)
-		m.told, m.heard, m.next, m.stage = false, m.sent, m.later(), memberWorks
+		// The request that only fetches an assignment does not count as a sign of life.
+		m.told, m.heard, m.next, m.stage = false, m.joined, m.later(), memberWorks
 		if m.g.cooperative && r.result.Revoked > before {
 			m.stage = memberJoins // what it gave up is given to others
 		}

@@ -74,7 +74,9 @@ func (c *Consumers) joinClassic(now Time, j *Join, fx *Effects) {
 	if downgrade {
 		t.toClassic(nil, mb)
 		classic := c.machine.groups[t.g.id]
-		fx.Late = append(fx.Late, JoinReply{j.Ticket, classic.joined(classic.members[id], false)})
+		r := classic.joined(classic.members[id], false)
+		r.Leader = "" // whoever leads, the assignment stands: nobody is to make another one
+		fx.Late = append(fx.Late, JoinReply{j.Ticket, r})
 		t.done()
 		return
 	}
