@@ -1,6 +1,7 @@
 package group
 
 import (
+	"bytes"
 	"fmt"
 	"maps"
 	"regexp"
@@ -125,7 +126,7 @@ func (d *driver) settle(code wire.Code) {
 	}
 	if code == wire.None {
 		for i, r := range w.Records {
-			d.log = append(d.log, Entry{Offset: base + int64(i), ProducerID: -1, Key: r.Key, Value: r.Value})
+			d.log = append(d.log, Entry{Offset: base + int64(i), ProducerID: -1, Key: bytes.Clone(r.Key), Value: bytes.Clone(r.Value)})
 		}
 	}
 	switch {
@@ -259,8 +260,8 @@ func durable(m *Machine, only func(*group) bool) string {
 			}
 		}
 		for _, topic := range sortedKeys(g.offsets) {
-			for _, p := range slices.Sorted(maps.Keys(g.offsets[topic])) {
-				fmt.Fprintf(&b, "%s %s-%d %+v\n", id, topic, p, g.offsets[topic][p])
+			for _, p := range slices.Sorted(maps.Keys(g.offsets[topic].of)) {
+				fmt.Fprintf(&b, "%s %s-%d %+v\n", id, topic, p, g.offsets[topic].of[p])
 			}
 		}
 	}

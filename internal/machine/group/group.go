@@ -130,10 +130,10 @@ type group struct {
 	joinTimer timer
 	syncTimer timer
 
-	offsets   map[string]map[int32]Offset // by topic and partition
-	open      map[int64]pendingOffsets    // of open transactions, by producer
-	unsettled int                         // writes that concern this group and are on their way
-	yielded   WriteID                     // writes up to this one count no more: another kind has taken the id
+	offsets   map[string]*topicOffsets
+	open      map[int64]pendingOffsets // of open transactions, by producer
+	unsettled int                      // writes that concern this group and are on their way
+	yielded   WriteID                  // writes up to this one count no more: another kind has taken the id
 }
 
 func newGroup(id string) *group {

@@ -228,7 +228,7 @@ func (ks *kinds) deleteKind(k Kind, id string, ts *tombstones, records []Record)
 func (d *decision) expireKind(k Kind, g *group, ts *tombstones) (left bool) {
 	since, idle := k.Idle(g.id)
 	for _, key := range d.m.allKnown(g) {
-		o, committed := g.offsets[key.topic][key.partition]
+		o, committed := g.offset(key.topic, key.partition)
 		base := o.CommitMs
 		if idle {
 			base = max(base, since)

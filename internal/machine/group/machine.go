@@ -58,7 +58,8 @@ type Record struct{ Key, Value []byte }
 // WriteID names a write until it is settled.
 type WriteID uint64
 
-// Write is what must be appended as one batch. Its outcome goes to Settle.
+// Write is what must be appended as one batch. Its outcome goes to Settle, after which its records must not be used any
+// more.
 type Write struct {
 	ID      WriteID
 	Records []Record
@@ -148,6 +149,9 @@ type Machine struct {
 	retention timer
 	inflight  []*write // in the order decided
 	lastWrite WriteID
+	spare     []*write    // settled commits whose memory is used again
+	reader    wire.Reader // of Apply
+	replayed  replayed    // of Apply
 }
 
 // decision is one call of the machine while it is being decided: at what time, and what it brings.
@@ -174,6 +178,8 @@ func (m *Machine) Groups() int { return len(m.groups) }
 // expired offsets is set.
 func (m *Machine) Loaded(now Time, fx *Effects) {
 	d := &decision{m, now, fx}
+	m.reader.Reset(nil)
+	m.replayed = replayed{}
 	for _, id := range sortedKeys(m.groups) {
 		g := m.groups[id]
 		for _, mb := range g.order {
@@ -255,6 +261,8 @@ type write struct {
 	kind       writeKind
 	group      *group   // all but writeTombstones
 	changes    []change // writeOffsets, writeTxnOffsets, writeTombstones
+	records    []Record // writeOffsets, writeTxnOffsets: what is written, in the encoder's memory
+	enc        encoder
 	dead       []*group // writeTombstones: groups that go
 	generation int32
 	assignment map[string][]byte
@@ -322,6 +330,7 @@ func (m *Machine) Settle(now Time, id WriteID, base int64, code wire.Code, fx *E
 		m.settleTombstones(w, base, code)
 	}
 	m.sweep(w)
+	m.recycle(w)
 }
 
 // sweep drops the groups of a settled write that nothing holds any more.

@@ -20,6 +20,28 @@ type Offset struct {
 	record      int64     // where in the log it is: of a plain and a transactional commit the later one counts
 }
 
+// topicOffsets are a group's offsets of one topic, by partition. There is at least one.
+type topicOffsets struct {
+	name string
+	of   map[int32]Offset
+}
+
+// offset is the committed offset of a partition.
+func (g *group) offset(topic string, partition int32) (o Offset, ok bool) {
+	if t := g.offsets[topic]; t != nil {
+		o, ok = t.of[partition]
+	}
+	return o, ok
+}
+
+// topicName is a topic's name to keep: that of offsets that the group has, or a copy of one that is only lent.
+func (g *group) topicName(lent string) string {
+	if t := g.offsets[lent]; t != nil {
+		return t.name
+	}
+	return strings.Clone(lent)
+}
+
 // offsetKey is what an offset is of, among all groups.
 type offsetKey struct {
 	group     *group
@@ -46,6 +68,10 @@ type change struct {
 const (
 	// offsetRecordBytes is about what the record of an offset takes besides the name of its group.
 	offsetRecordBytes = 96
+	// maxSpare, maxSpareChanges and maxSpareBytes bound the memory of settled commits that is kept.
+	maxSpare        = 64
+	maxSpareChanges = 64
+	maxSpareBytes   = 8 << 10
 	// noOffset is answered where nothing is committed.
 	noOffset = -1
 	// groupIDNotFoundSince is the version of OffsetCommit that tells of missing groups (KIP-848).
@@ -54,82 +80,107 @@ const (
 	tombstoneLimit = 1_000
 )
 
-// CommitError answers an OffsetCommit request with one code for all partitions.
-func CommitError(req *wire.OffsetCommitRequest, code wire.Code) *wire.OffsetCommitResponse {
-	resp := &wire.OffsetCommitResponse{Topics: make([]wire.OffsetCommitResponseTopic, len(req.Topics))}
+// AnswerCommit answers an OffsetCommit request with one code for all partitions, in the memory that resp has. The answer
+// shares its names with the request.
+func AnswerCommit(req *wire.OffsetCommitRequest, resp *wire.OffsetCommitResponse, code wire.Code) {
+	resp.Topics = grow(resp.Topics, len(req.Topics))
 	for i := range req.Topics {
 		t := &req.Topics[i]
 		out := &resp.Topics[i]
-		out.Name, out.TopicID = strings.Clone(t.Name), t.TopicID
-		out.Partitions = make([]wire.OffsetCommitResponsePartition, len(t.Partitions))
+		out.Name, out.TopicID = t.Name, t.TopicID
+		out.Partitions = grow(out.Partitions, len(t.Partitions))
 		for k := range t.Partitions {
 			out.Partitions[k] = wire.OffsetCommitResponsePartition{PartitionIndex: t.Partitions[k].PartitionIndex, ErrorCode: code}
 		}
 	}
-	return resp
 }
 
-// CommitOffsets decides on an OffsetCommit request. The answer is to be sent when the write in fx, if any, is
-// settled. Topics must have their names; the caller has resolved topic ids and taken out what it refused.
-func (m *Machine) CommitOffsets(now Time, version int16, req *wire.OffsetCommitRequest, fx *Effects) *wire.OffsetCommitResponse {
-	return m.commitOffsets(now, version, req, nil, fx)
+// grow gives s the length n, reusing its memory and that of its elements.
+func grow[T any](s []T, n int) []T {
+	if cap(s) < n {
+		s = append(s[:cap(s)], make([]T, n-cap(s))...)
+	}
+	return s[:n]
 }
 
-// commitOffsets is CommitOffsets; with a producer the offsets become part of its transaction.
-func (m *Machine) commitOffsets(now Time, version int16, req *wire.OffsetCommitRequest, producer *Producer, fx *Effects) *wire.OffsetCommitResponse {
+// CommitOffsets decides on an OffsetCommit request. The answer, which shares its names with the request, is to be sent
+// when the write in fx, if any, is settled. Topics must have their names; the caller has resolved topic ids and taken out
+// what it refused.
+func (m *Machine) CommitOffsets(now Time, version int16, req *wire.OffsetCommitRequest, resp *wire.OffsetCommitResponse, fx *Effects) {
+	m.commitOffsets(&offsetCommit{now: now, version: version, req: req, resp: resp, fx: fx})
+}
+
+// offsetCommit is an OffsetCommit request that is being decided; with a producer the offsets become part of its
+// transaction.
+type offsetCommit struct {
+	now      Time
+	version  int16
+	req      *wire.OffsetCommitRequest
+	resp     *wire.OffsetCommitResponse
+	producer *Producer
+	fx       *Effects
+}
+
+// admit finds the group that the commit is for, or says why it is refused.
+func (m *Machine) admit(o *offsetCommit) (*group, wire.Code) {
+	req, producer := o.req, o.producer
 	g := m.groups[req.GroupID]
 	k := m.of(req.GroupID)
 	if k != nil && !(producer != nil && anonymous(req)) {
 		code := k.CheckOffsets(req.GroupID, req.MemberID, req.GroupInstanceID, req.GenerationIDOrMemberEpoch, true)
 		if c, ok := k.(CommitChecker); ok {
-			code = c.CheckCommit(req, version, producer != nil)
+			code = c.CheckCommit(req, o.version, producer != nil)
 		}
 		if code == wire.StaleMemberEpoch && producer != nil {
 			code = wire.IllegalGeneration // TxnOffsetCommit does not know the other
 		}
 		if code != wire.None {
-			return CommitError(req, code)
+			return nil, code
 		}
 	}
 	if g == nil {
 		switch {
 		case k != nil, req.GenerationIDOrMemberEpoch < 0:
 			// An administrator, or a consumer that assigns itself: a simple group.
-			g = m.create(req.GroupID, now.Wall)
-		case version >= groupIDNotFoundSince:
-			return CommitError(req, wire.GroupIDNotFound)
+			g = m.create(req.GroupID, o.now.Wall)
+		case o.version >= groupIDNotFoundSince:
+			return nil, wire.GroupIDNotFound
 		default:
-			return CommitError(req, wire.IllegalGeneration)
+			return nil, wire.IllegalGeneration
 		}
 	}
 	if k == nil {
-		if code := g.checkCommit(req, producer != nil); code != wire.None {
-			return CommitError(req, code)
-		}
+		return g, g.checkCommit(req, producer != nil)
+	}
+	return g, wire.None
+}
+
+// commitOffsets is CommitOffsets, also for transactions.
+func (m *Machine) commitOffsets(o *offsetCommit) {
+	now, req, resp := o.now, o.req, o.resp
+	g, code := m.admit(o)
+	AnswerCommit(req, resp, code)
+	if code != wire.None {
+		return
 	}
 	if mb := g.members[req.MemberID]; mb != nil && (g.state == stateStable || g.state == statePreparing) {
 		(&decision{m: m, now: now}).heard(mb)
 	}
-	resp := CommitError(req, wire.None)
-	w := &write{kind: writeOffsets, group: g, producer: producer}
-	if producer != nil {
-		w.kind = writeTxnOffsets
-	}
+	w := m.commitWrite(g, o.producer)
 	n := 0
 	for i := range req.Topics {
 		n += len(req.Topics[i].Partitions)
 	}
-	records := make([]Record, 0, n)
-	w.changes = make([]change, 0, n)
-	enc := encoder{buf: make([]byte, 0, n*(len(req.GroupID)+offsetRecordBytes))}
+	w.enc.buf = slices.Grow(w.enc.buf, n*(len(req.GroupID)+offsetRecordBytes))
 	for i := range req.Topics {
+		topic := g.topicName(req.Topics[i].Name)
 		for k := range req.Topics[i].Partitions {
 			p := &req.Topics[i].Partitions[k]
 			if tooLong(p.CommittedMetadata, m.config.OffsetMetadataMaxBytes) {
 				resp.Topics[i].Partitions[k].ErrorCode = wire.OffsetMetadataTooLarge
 				continue
 			}
-			c := change{offsetKey: offsetKey{g, resp.Topics[i].Name, p.PartitionIndex}, offset: Offset{
+			c := change{offsetKey: offsetKey{g, topic, p.PartitionIndex}, offset: Offset{
 				Offset: p.CommittedOffset, LeaderEpoch: p.CommittedLeaderEpoch, CommitMs: now.Wall, ExpireMs: -1,
 				TopicID: req.Topics[i].TopicID,
 			}}
@@ -142,14 +193,40 @@ func (m *Machine) commitOffsets(now Time, version int16, req *wire.OffsetCommitR
 				c.offset.LeaderEpoch, c.offset.TopicID = -1, wire.UUID{}
 			}
 			w.changes = append(w.changes, c)
-			records = append(records, enc.offset(&c))
+			w.records = append(w.records, w.enc.offset(&c))
 		}
 	}
-	if len(records) > 0 {
-		m.submit(w, records, fx)
+	if len(w.records) > 0 {
+		m.submit(w, w.records, o.fx)
+	} else {
+		m.recycle(w)
 	}
 	m.drop(g)
-	return resp
+}
+
+// commitWrite is an empty write of a commit, in memory of one that is settled.
+func (m *Machine) commitWrite(g *group, producer *Producer) *write {
+	w := &write{}
+	if n := len(m.spare); n > 0 {
+		w = m.spare[n-1]
+		m.spare = m.spare[:n-1]
+	}
+	w.kind, w.group, w.producer = writeOffsets, g, producer
+	if producer != nil {
+		w.kind = writeTxnOffsets
+	}
+	return w
+}
+
+// recycle keeps the memory of a settled commit. Its records are in the log by now, or nowhere.
+func (m *Machine) recycle(w *write) {
+	if !w.commits() || len(m.spare) >= maxSpare || cap(w.changes) > maxSpareChanges || cap(w.enc.buf) > maxSpareBytes {
+		return
+	}
+	clear(w.changes)
+	clear(w.records)
+	*w = write{changes: w.changes[:0], records: w.records[:0], enc: encoder{buf: w.enc.buf[:0]}}
+	m.spare = append(m.spare, w)
 }
 
 // checkCommit says whether the sender may commit offsets of the group.
@@ -234,7 +311,7 @@ func fetchAll(g *group, stable bool) []wire.OffsetFetchResponseTopics {
 	topics := make([]wire.OffsetFetchResponseTopics, 0, len(g.offsets))
 	for _, topic := range sortedKeys(g.offsets) {
 		out := wire.OffsetFetchResponseTopics{Name: topic}
-		for _, partition := range slices.Sorted(maps.Keys(g.offsets[topic])) {
+		for _, partition := range slices.Sorted(maps.Keys(g.offsets[topic].of)) {
 			out.Partitions = append(out.Partitions, fetchOne(g, topic, wire.UUID{}, partition, stable))
 		}
 		topics = append(topics, out)
@@ -253,7 +330,7 @@ func fetchOne(g *group, topic string, id wire.UUID, partition int32, stable bool
 		out.ErrorCode = wire.UnstableOffsetCommit
 		return out
 	}
-	o, ok := g.offsets[topic][partition]
+	o, ok := g.offset(topic, partition)
 	if !ok || !sameTopic(o.TopicID, id) {
 		return out
 	}
@@ -294,8 +371,8 @@ func (m *Machine) underway(g *group, f func(*change)) {
 // known is all offsets of the group that there are to delete: committed, on their way, or in a transaction.
 func (m *Machine) known(g *group) map[offsetKey]bool {
 	keys := map[offsetKey]bool{}
-	for topic, partitions := range g.offsets { //unordered: sorted below
-		for partition := range partitions { //unordered: sorted below
+	for topic, t := range g.offsets { //unordered: sorted below
+		for partition := range t.of { //unordered: sorted below
 			keys[offsetKey{g, topic, partition}] = true
 		}
 	}
@@ -394,7 +471,7 @@ func (m *Machine) DeleteTopic(topic string, id wire.UUID, fx *Effects) {
 			continue
 		}
 		for _, k := range m.allKnown(g) {
-			o, committed := g.offsets[k.topic][k.partition]
+			o, committed := g.offset(k.topic, k.partition)
 			if k.topic == topic && (!committed || sameTopic(o.TopicID, id)) {
 				ts.offset(k)
 			}
@@ -419,7 +496,7 @@ func (d *decision) expireOffsets() {
 		}
 		left := false
 		for _, k := range d.m.allKnown(g) {
-			o, committed := g.offsets[k.topic][k.partition]
+			o, committed := g.offset(k.topic, k.partition)
 			if committed && !g.subscribed(k.topic) && !g.pendingIn(k.topic, k.partition) &&
 				g.expired(&o, d.now.Wall, d.m.config.OffsetsRetentionMs) {
 				ts.offset(k)

@@ -2,6 +2,7 @@ package group
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/moldau/moldau/internal/format/wire"
 )
@@ -105,24 +106,33 @@ type Entry struct {
 	Key, Value []byte // Value is nil for a tombstone
 }
 
+// replayed is memory for an offset that is replayed.
+type replayed struct {
+	key   wire.OffsetCommitKey
+	value wire.OffsetCommitValue
+}
+
 // Apply replays one record while loading. Types that this machine does not keep are skipped, which known tells;
 // an error means that the record is broken.
 func (m *Machine) Apply(e *Entry) (known bool, err error) {
-	r := wire.NewReader(e.Key)
+	r := &m.reader
+	r.AliasStrings = true
+	r.Reset(e.Key)
 	switch kind := r.Int16(); {
 	case r.Err() != nil:
 		return false, fmt.Errorf("reading the key of the record at offset %d: %w", e.Offset, r.Err())
 	case kind == keyOffset || kind == keyOffsetOld:
-		return true, m.replayOffset(r, e)
+		return true, m.replayOffset(e)
 	case kind == keyGroup:
-		return true, m.replayGroup(r, e)
+		return true, m.replayGroup(e)
 	default:
 		return m.apply(e)
 	}
 }
 
-func (m *Machine) replayOffset(r *wire.Reader, e *Entry) error {
-	var key wire.OffsetCommitKey
+// replayOffset copies names only where they are new: most of what is loaded is of a few groups and topics.
+func (m *Machine) replayOffset(e *Entry) error {
+	r, key, v := &m.reader, &m.replayed.key, &m.replayed.value
 	if key.Decode(r, 0); r.Err() != nil {
 		return fmt.Errorf("reading the key of the offset commit at offset %d: %w", e.Offset, r.Err())
 	}
@@ -134,22 +144,24 @@ func (m *Machine) replayOffset(r *wire.Reader, e *Entry) error {
 		}
 		return nil
 	}
-	var v wire.OffsetCommitValue
-	if _, err := wire.DecodeValue(e.Value, &v); err != nil {
-		return fmt.Errorf("reading the offset commit at offset %d: %w", e.Offset, err)
+	r.Reset(e.Value)
+	version := r.Int16()
+	if v.Decode(r, version); r.Err() != nil {
+		return fmt.Errorf("reading the offset commit at offset %d, version %d: %w", e.Offset, version, r.Err())
 	}
 	if g == nil {
 		g = m.create(key.Group, v.CommitTimestamp)
 	}
+	topic := g.topicName(key.Topic)
 	o := Offset{
-		Offset: v.Offset, LeaderEpoch: v.LeaderEpoch, Metadata: v.Metadata, CommitMs: v.CommitTimestamp,
+		Offset: v.Offset, LeaderEpoch: v.LeaderEpoch, Metadata: strings.Clone(v.Metadata), CommitMs: v.CommitTimestamp,
 		ExpireMs: v.ExpireTimestamp, TopicID: v.TopicID, record: e.Offset,
 	}
 	if e.ProducerID < 0 {
-		g.setOffset(key.Topic, key.Partition, o)
+		g.setOffset(topic, key.Partition, o)
 		return nil
 	}
-	m.openOffset(g, e.ProducerID, topicPartition{key.Topic, key.Partition}, o)
+	m.openOffset(g, e.ProducerID, topicPartition{topic, key.Partition}, o)
 	return nil
 }
 
@@ -178,7 +190,7 @@ func (m *Machine) EndTransaction(producerID int64, commit bool, at int64) {
 				continue // of the next transaction
 			}
 			delete(open, tp)
-			if old, ok := g.offsets[tp.topic][tp.partition]; commit && (!ok || old.record < o.record) {
+			if old, ok := g.offset(tp.topic, tp.partition); commit && (!ok || old.record < o.record) {
 				g.setOffset(tp.topic, tp.partition, o)
 			}
 		}
@@ -193,8 +205,9 @@ func (m *Machine) EndTransaction(producerID int64, commit bool, at int64) {
 	}
 }
 
-func (m *Machine) replayGroup(r *wire.Reader, e *Entry) error {
+func (m *Machine) replayGroup(e *Entry) error {
 	var key wire.GroupMetadataKey
+	r := &m.reader
 	if key.Decode(r, 0); r.Err() != nil {
 		return fmt.Errorf("reading the key of the group metadata at offset %d: %w", e.Offset, r.Err())
 	}
@@ -284,20 +297,20 @@ func (m *Machine) applyChanges(changes []change, base int64) {
 
 func (g *group) setOffset(topic string, partition int32, o Offset) {
 	if g.offsets == nil {
-		g.offsets = map[string]map[int32]Offset{}
+		g.offsets = map[string]*topicOffsets{}
 	}
-	partitions := g.offsets[topic]
-	if partitions == nil {
-		partitions = map[int32]Offset{}
-		g.offsets[topic] = partitions
+	t := g.offsets[topic]
+	if t == nil {
+		t = &topicOffsets{name: topic, of: map[int32]Offset{}}
+		g.offsets[topic] = t
 	}
-	partitions[partition] = o
+	t.of[partition] = o
 }
 
 // removeOffset removes an offset, also from open transactions.
 func (m *Machine) removeOffset(k offsetKey) {
-	if partitions := k.group.offsets[k.topic]; partitions != nil {
-		if delete(partitions, k.partition); len(partitions) == 0 {
+	if t := k.group.offsets[k.topic]; t != nil {
+		if delete(t.of, k.partition); len(t.of) == 0 {
 			delete(k.group.offsets, k.topic)
 		}
 	}

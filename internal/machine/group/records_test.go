@@ -213,7 +213,7 @@ func TestTombstonesComeInBoundedWrites(t *testing.T) {
 	d.settle(wire.NotCoordinator)
 	d.settle(wire.None)
 	d.settle(wire.None)
-	if g := d.machine.groups["g"]; g == nil || len(g.offsets["t"]) != tombstoneLimit || g.state != stateEmpty {
+	if g := d.machine.groups["g"]; g == nil || len(g.offsets["t"].of) != tombstoneLimit || g.state != stateEmpty {
 		t.Fatalf("%+v", g)
 	}
 }

@@ -100,9 +100,10 @@ func BenchmarkCommit(b *testing.B) {
 		GroupID: "g7", MemberID: long("c-#8"), GenerationIDOrMemberEpoch: 1, RetentionTimeMs: -1,
 		Topics: []wire.OffsetCommitRequestTopic{{Name: "t", Partitions: []wire.OffsetCommitRequestPartition{{CommittedOffset: 5}}}},
 	}
+	var resp wire.OffsetCommitResponse
 	b.ReportAllocs()
 	for b.Loop() {
-		d.machine.CommitOffsets(d.now, 9, req, &d.fx)
+		d.machine.CommitOffsets(d.now, 9, req, &resp, &d.fx)
 		d.machine.Settle(d.now, d.fx.Writes[0].ID, 1, wire.None, &d.fx)
 		d.fx.Reset()
 	}

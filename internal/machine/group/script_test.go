@@ -294,7 +294,8 @@ func (d *driver) commitLine(a args) {
 			{PartitionIndex: p, CommittedOffset: n, CommittedLeaderEpoch: 3, CommittedMetadata: &metadata},
 		}})
 	}
-	resp := d.machine.CommitOffsets(d.now, int16(a.int("v", 9)), req, &d.fx)
+	var resp wire.OffsetCommitResponse
+	d.machine.CommitOffsets(d.now, int16(a.int("v", 9)), req, &resp, &d.fx)
 	s := "commit ->"
 	for _, t := range resp.Topics {
 		s += fmt.Sprintf(" %s-%d:%s", t.Name, t.Partitions[0].PartitionIndex, codeText(t.Partitions[0].ErrorCode))

@@ -65,17 +65,17 @@ type Conn struct {
 	// head to tail are the requests whose answers are not yet being written, in
 	// the order they came; next is the first that the handler has not got.
 	head, tail, next *Request
-	pending          int  // requests read and not yet answered on the wire
-	pendingBytes     int  // their frames
-	inHand           int  // with the handler, not yet answered
-	inHandOther      int  // of these, those that are not Produce
-	active           bool // the connection's goroutine runs and will look at the queue before it waits
-	asleep           bool // it waits on cond
-	kicked           bool // its read was interrupted by a deadline in the past
-	writing          bool // somebody owns the writing side
-	draining         bool // no more requests are read
-	granted          bool // the budget gave what reader.want asked for
-	dead             bool // the queue is given up; late answers are dropped
+	pending          int   // requests read and not yet answered on the wire
+	pendingBytes     int   // their frames
+	inHand           int   // with the handler, not yet answered
+	inHandKey        int16 // the API of the last one that the handler got
+	active           bool  // the connection's goroutine runs and will look at the queue before it waits
+	asleep           bool  // it waits on cond
+	kicked           bool  // its read was interrupted by a deadline in the past
+	writing          bool  // somebody owns the writing side
+	draining         bool  // no more requests are read
+	granted          bool  // the budget gave what reader.want asked for
+	dead             bool  // the queue is given up; late answers are dropped
 	cause            error
 	closers          []func() // to be told when the connection is lost
 	// wanted is what is asked of the budget, or was granted by it; whole is
@@ -210,18 +210,19 @@ func (c *Conn) enqueue(q *Request) {
 // channel: a request is handed over when all before it are answered.
 //
 // Differs from Kafka: a Produce is handed over while earlier Produce requests
-// wait for their disk, so that one connection fills a group commit. Their order
-// is that of Serve.
+// wait for their disk, so that one connection fills a group commit, and an
+// OffsetCommit behind OffsetCommit likewise. Their order is that of Serve.
 func (c *Conn) mayServe(q *Request) bool {
-	return c.inHand == 0 || q.Key == wire.KeyProduce && c.inHandOther == 0
+	return c.inHand == 0 || pipelined(q.Key) && q.Key == c.inHandKey
 }
+
+// pipelined tells the APIs whose requests wait for the disk but not for each other.
+func pipelined(key int16) bool { return key == wire.KeyProduce || key == wire.KeyOffsetCommit }
 
 func (c *Conn) markServed(q *Request) {
 	q.outcome = served
 	c.inHand++
-	if q.Key != wire.KeyProduce {
-		c.inHandOther++
-	}
+	c.inHandKey = q.Key // of all in hand: another API's waits until there is none
 }
 
 // serveNext hands the oldest waiting request to the handler, if its turn has come.
@@ -358,9 +359,6 @@ func (c *Conn) answer(q *Request, as outcome) {
 	}
 	q.outcome, q.cancel = as, nil
 	c.inHand--
-	if q.Key != wire.KeyProduce {
-		c.inHandOther--
-	}
 	c.pendingBytes -= charge
 	if c.dead {
 		c.mu.Unlock()

@@ -33,10 +33,11 @@ func echo(q *edge.Request) {
 	q.Reply()
 }
 
-// Requests used as they are: Produce 8 and Fetch 11 have request header 1 and
+// Requests used as they are: Produce 8, OffsetCommit 7 and Fetch 11 have request header 1 and
 // response header 0.
 const (
 	produce, produceVersion   = wire.KeyProduce, 8
+	commit, commitVersion     = wire.KeyOffsetCommit, 7
 	fetch, fetchVersion       = wire.KeyFetch, 11
 	metadata, metadataVersion = wire.KeyMetadata, 8
 )

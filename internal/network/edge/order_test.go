@@ -18,20 +18,17 @@ type parking struct {
 	parked []*edge.Request
 	seen   []int32 // correlation ids in the order of Serve
 	broke  string  // a rule that was broken
-	others int     // parked requests that are not Produce
 }
 
 func (p *parking) Serve(q *edge.Request) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if q.Key != produce && len(p.parked) > 0 || p.others > 0 {
+	last := len(p.parked) - 1
+	if last >= 0 && (q.Key != produce && q.Key != commit || p.parked[last].Key != q.Key) {
 		p.broke = fmt.Sprintf("request %d came while %d were unanswered", q.CorrelationID, len(p.parked))
 	}
 	p.seen = append(p.seen, q.CorrelationID)
 	p.parked = append(p.parked, q)
-	if q.Key != produce {
-		p.others++
-	}
 }
 
 // take removes one parked request.
@@ -44,9 +41,6 @@ func (p *parking) take(pick func(n int) int) *edge.Request {
 	i := pick(len(p.parked))
 	q := p.parked[i]
 	p.parked = append(p.parked[:i], p.parked[i+1:]...)
-	if q.Key != produce {
-		p.others--
-	}
 	return q
 }
 
@@ -132,6 +126,27 @@ func TestProducePipelines(t *testing.T) {
 	until(t, "the last Produce is served", func() bool { return park.count() == 1 })
 	echo(park.take(oldest))
 	p.expect(3, "")
+	checkSeen(t, park, 4)
+}
+
+// TestOffsetCommitPipelines: OffsetCommit does not wait for OffsetCommit, but for Produce, and Produce for it.
+func TestOffsetCommitPipelines(t *testing.T) {
+	park := new(parking)
+	b := start(t, park.Serve)
+	p := b.dial()
+	p.send(frame(commit, commitVersion, 0, ""), frame(commit, commitVersion, 1, ""),
+		frame(produce, produceVersion, 2, ""), frame(commit, commitVersion, 3, ""))
+	until(t, "both OffsetCommit requests are served", func() bool { return park.count() == 2 })
+	until(t, "all four are read", func() bool { return b.Stats().Requests == 4 })
+	echo(park.take(oldest))
+	p.expect(0, "")
+	echo(park.take(oldest))
+	p.expect(1, "")
+	for i := range int32(2) {
+		until(t, "the next is served", func() bool { return park.count() == 1 })
+		echo(park.take(oldest))
+		p.expect(2+i, "")
+	}
 	checkSeen(t, park, 4)
 }
 

@@ -107,6 +107,7 @@ type Broker struct {
 	turns       produceTurns
 	figures     *figures
 	fetches     sync.Pool
+	commits     sync.Pool
 	shareReads  sync.Pool
 }
 

@@ -35,53 +35,6 @@ func host(q *edge.Request) string {
 	return host
 }
 
-// serveOffsetCommit commits offsets. What names a topic or partition that
-// does not exist is refused here; the coordinator knows no topics.
-func serveOffsetCommit(b *Broker, q *edge.Request, m *wire.OffsetCommitRequest, answer func(*wire.OffsetCommitResponse)) {
-	img := b.image()
-	refused := make(map[int]wire.OffsetCommitResponseTopic)
-	kept := m.Topics[:0:0]
-	for i := range m.Topics {
-		t := &m.Topics[i]
-		code := wire.UnknownTopicOrPartition
-		if q.Version >= 10 {
-			code = wire.UnknownTopicID
-			if topic, ok := img.TopicByID(t.TopicID); ok {
-				t.Name = topic.Name
-			}
-		}
-		topic, ok := img.Topic(t.Name)
-		if ok {
-			t.TopicID = topic.ID
-		}
-		known := wire.OffsetCommitRequestTopic{Name: t.Name, TopicID: t.TopicID}
-		bad := wire.OffsetCommitResponseTopic{Name: t.Name, TopicID: t.TopicID}
-		for _, p := range t.Partitions {
-			if ok && p.PartitionIndex >= 0 && int(p.PartitionIndex) < len(topic.Partitions) {
-				known.Partitions = append(known.Partitions, p)
-				continue
-			}
-			if ok {
-				code = wire.UnknownTopicOrPartition
-			}
-			bad.Partitions = append(bad.Partitions, wire.OffsetCommitResponsePartition{PartitionIndex: p.PartitionIndex, ErrorCode: code})
-		}
-		if len(known.Partitions) > 0 {
-			kept = append(kept, known)
-		}
-		if len(bad.Partitions) > 0 {
-			refused[len(refused)] = bad
-		}
-	}
-	m.Topics = kept
-	b.groups.OffsetCommit(m, client(q), q.Version, func(resp *wire.OffsetCommitResponse) {
-		for i := range len(refused) {
-			resp.Topics = append(resp.Topics, refused[i])
-		}
-		answer(resp)
-	})
-}
-
 // serveOffsetFetch reads committed offsets; from version 10 on topics go by their id.
 func serveOffsetFetch(b *Broker, q *edge.Request, m *wire.OffsetFetchRequest, answer func(*wire.OffsetFetchResponse)) {
 	if q.Version < 10 {

@@ -69,7 +69,7 @@ func TestJoinGroupBelowVersion7HasAProtocolName(t *testing.T) {
 
 func TestOffsetFetchOfOldVersions(t *testing.T) {
 	r := newRig(t, 1).elect(1)
-	await(t, r.groups.OffsetCommit, commitRequest("g", 5), 8)
+	await(t, r.commit, commitRequest("g", 5), 8)
 	req := &wire.OffsetFetchRequest{GroupID: "g", Topics: []wire.OffsetFetchRequestTopic{{Name: "t", PartitionIndexes: []int32{0, 1}}}}
 	resp := await(t, r.groups.OffsetFetch, req, 7)
 	if p := resp.Topics[0].Partitions; resp.ErrorCode != wire.None || p[0].CommittedOffset != 5 || p[1].CommittedOffset != -1 {
@@ -94,7 +94,7 @@ func TestSeveralShardsGiveOneAnswer(t *testing.T) {
 	var ids []string
 	for i := range n {
 		ids = append(ids, fmt.Sprintf("g%d", i))
-		await(t, r.groups.OffsetCommit, commitRequest(ids[i], int64(i)), 9)
+		await(t, r.commit, commitRequest(ids[i], int64(i)), 9)
 	}
 	if list := await(t, r.groups.ListGroups, &wire.ListGroupsRequest{}, 5); len(list.Groups) != n {
 		t.Fatalf("%d groups", len(list.Groups))
@@ -150,8 +150,8 @@ func TestSeveralShardsGiveOneAnswer(t *testing.T) {
 
 func TestOffsetDeleteAndDeletedTopics(t *testing.T) {
 	r := newRig(t, 2).elect(1)
-	await(t, r.groups.OffsetCommit, commitRequest("g", 5), 9)
-	await(t, r.groups.OffsetCommit, commitRequest("h", 6), 9)
+	await(t, r.commit, commitRequest("g", 5), 9)
+	await(t, r.commit, commitRequest("h", 6), 9)
 	del := &wire.OffsetDeleteRequest{GroupID: "g", Topics: []wire.OffsetDeleteRequestTopic{{Name: "t", Partitions: []wire.OffsetDeleteRequestPartition{{PartitionIndex: 0}}}}}
 	if resp := await(t, r.groups.OffsetDelete, del, 0); resp.ErrorCode != wire.None || r.fetch("g") != -1 {
 		t.Fatalf("%+v", resp)
@@ -228,7 +228,7 @@ func TestManyCallersAtOnce(t *testing.T) {
 			for i := range 200 {
 				g := fmt.Sprintf("g%d", (c+i)%5)
 				answers.Add(4)
-				groups.OffsetCommit(commitRequest(g, int64(i)), Client{}, 9, func(*wire.OffsetCommitResponse) { answers.Done() })
+				commitTo(groups)(commitRequest(g, int64(i)), Client{}, 9, func(*wire.OffsetCommitResponse) { answers.Done() })
 				groups.OffsetFetch(fetchRequest(g, true), Client{}, 9, func(*wire.OffsetFetchResponse) { answers.Done() })
 				groups.JoinGroup(joinRequest(g+"m", ""), Client{}, 9, func(*wire.JoinGroupResponse) { answers.Done() })
 				groups.ListGroups(&wire.ListGroupsRequest{}, Client{}, 5, func(*wire.ListGroupsResponse) { answers.Done() })
@@ -290,6 +290,6 @@ func BenchmarkOffsetCommit(b *testing.B) {
 	done := func(*wire.OffsetCommitResponse) {}
 	b.ReportAllocs()
 	for b.Loop() {
-		r.groups.OffsetCommit(req, Client{}, 9, done)
+		r.commit(req, Client{}, 9, done)
 	}
 }

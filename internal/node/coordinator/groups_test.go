@@ -45,6 +45,20 @@ func (r *rig) elect(epoch int32) *rig {
 	return r
 }
 
+// commitTo is OffsetCommit in the form of the other methods.
+func commitTo(c *Groups) func(*wire.OffsetCommitRequest, Client, int16, func(*wire.OffsetCommitResponse)) {
+	return func(req *wire.OffsetCommitRequest, _ Client, version int16, done func(*wire.OffsetCommitResponse)) {
+		var op *OffsetCommit
+		op = NewOffsetCommit(func() { done(&op.Response) })
+		op.Request, op.Version = *req, version
+		c.OffsetCommit(op)
+	}
+}
+
+func (r *rig) commit(req *wire.OffsetCommitRequest, client Client, version int16, done func(*wire.OffsetCommitResponse)) {
+	commitTo(r.groups)(req, client, version, done)
+}
+
 // await calls a method and returns its answer, which must have come; at most once.
 func await[Req, Resp any](t *testing.T, call func(Req, Client, int16, func(Resp)), req Req, version int16) Resp {
 	t.Helper()
@@ -173,8 +187,8 @@ func TestServesOnceElectedAndLoaded(t *testing.T) {
 func TestAnswersWaitForTheCommit(t *testing.T) {
 	r := newRig(t, 1).elect(1)
 	r.logs[0].auto = false
-	first := later(r.groups.OffsetCommit, commitRequest("g", 1), 9)
-	second := later(r.groups.OffsetCommit, commitRequest("g", 2), 9)
+	first := later(r.commit, commitRequest("g", 1), 9)
+	second := later(r.commit, commitRequest("g", 2), 9)
 	stable := later(r.groups.OffsetFetch, fetchRequest("g", true), 9)
 	if len(*first)+len(*second)+len(*stable) != 0 || r.fetch("g") != -1 {
 		t.Fatal("answered before the commit")
@@ -183,7 +197,7 @@ func TestAnswersWaitForTheCommit(t *testing.T) {
 	if len(*first) != 1 || len(*second)+len(*stable) != 0 || r.fetch("g") != 1 {
 		t.Fatal("the first commit is done, no more")
 	}
-	third := later(r.groups.OffsetCommit, commitRequest("g", 3), 9)
+	third := later(r.commit, commitRequest("g", 3), 9)
 	r.logs[0].settle(nil)
 	if len(*second) != 1 || len(*stable) != 1 || len(*third) != 0 {
 		t.Fatal("the fetch waits for what was before it, not for what came after")
@@ -200,8 +214,8 @@ func TestAnswersWaitForTheCommit(t *testing.T) {
 func TestOutcomesAreTakenInOrder(t *testing.T) {
 	r := newRig(t, 1).elect(1)
 	r.logs[0].auto = false
-	first := later(r.groups.OffsetCommit, commitRequest("g", 1), 9)
-	second := later(r.groups.OffsetCommit, commitRequest("g", 2), 9)
+	first := later(r.commit, commitRequest("g", 1), 9)
+	second := later(r.commit, commitRequest("g", 2), 9)
 	// The log tells of the second first: it was refused at once, say.
 	w := r.logs[0].waiting
 	w[1](wire.MessageTooLarge)
@@ -220,7 +234,7 @@ func TestOutcomesAreTakenInOrder(t *testing.T) {
 func TestSlowCommitTimesOut(t *testing.T) {
 	r := newRig(t, 1).elect(1)
 	r.logs[0].auto = false
-	slow := later(r.groups.OffsetCommit, commitRequest("g", 1), 9)
+	slow := later(r.commit, commitRequest("g", 1), 9)
 	stable := later(r.groups.OffsetFetch, fetchRequest("g", true), 9)
 	r.world.Advance(4_999 * time.Millisecond)
 	if len(*slow) != 0 {
@@ -245,7 +259,7 @@ func TestLogThatHangsIsBounded(t *testing.T) {
 	r.logs[0].auto = false
 	var answers []wire.Code
 	for range pendingLimit + 1 {
-		r.groups.OffsetCommit(commitRequest("g", 1), Client{}, 9, func(resp *wire.OffsetCommitResponse) {
+		r.commit(commitRequest("g", 1), Client{}, 9, func(resp *wire.OffsetCommitResponse) {
 			answers = append(answers, resp.Topics[0].Partitions[0].ErrorCode)
 		})
 	}
@@ -265,7 +279,7 @@ func TestResignationAnswersEverybody(t *testing.T) {
 	r.stable("parked")
 	r.logs[0].auto = false
 	join := later(r.groups.JoinGroup, joinRequest("parked", ""), 3)
-	commit := later(r.groups.OffsetCommit, commitRequest("g", 1), 9)
+	commit := later(r.commit, commitRequest("g", 1), 9)
 	stable := later(r.groups.OffsetFetch, fetchRequest("g", true), 9)
 	del := later(r.groups.DeleteGroups, &wire.DeleteGroupsRequest{GroupsNames: []string{"g"}}, 2)
 	r.groups.Resign(0)
@@ -338,8 +352,8 @@ func TestSessionsEndByTheShardsTimer(t *testing.T) {
 // TestLoadWaitsForTheHighWatermark: what a former leader left behind the high watermark is loaded too.
 func TestLoadWaitsForTheHighWatermark(t *testing.T) {
 	r := newRig(t, 1).elect(1)
-	await(t, r.groups.OffsetCommit, commitRequest("g", 1), 9)
-	await(t, r.groups.OffsetCommit, commitRequest("g", 2), 9)
+	await(t, r.commit, commitRequest("g", 1), 9)
+	await(t, r.commit, commitRequest("g", 2), 9)
 	r.groups.Resign(0)
 	r.logs[0].high--
 	r.elect(2)
@@ -357,7 +371,7 @@ func TestLoadWaitsForTheHighWatermark(t *testing.T) {
 func TestLoadInSmallReads(t *testing.T) {
 	r := newRig(t, 1).elect(1)
 	for i := range int64(50) {
-		await(t, r.groups.OffsetCommit, commitRequest("g", i), 9)
+		await(t, r.commit, commitRequest("g", i), 9)
 	}
 	r.groups.Resign(0)
 	r.logs[0].max = 3
@@ -378,7 +392,7 @@ func TestLoadInSmallReads(t *testing.T) {
 
 func TestFailedLoadServesNobody(t *testing.T) {
 	r := newRig(t, 1).elect(1)
-	await(t, r.groups.OffsetCommit, commitRequest("g", 1), 9)
+	await(t, r.commit, commitRequest("g", 1), 9)
 	r.groups.Resign(0)
 	r.logs[0].readErr = errors.New("disk is gone")
 	if r.elect(2); r.heartbeat("g", "m") != wire.NotCoordinator {
@@ -406,7 +420,7 @@ func TestCompressedBatches(t *testing.T) {
 	world, log := clock.NewHand(1), &memoryLog{auto: true}
 	r := &rig{t: t, world: world, groups: NewGroups(world, slog.New(slog.DiscardHandler), config), logs: []*memoryLog{log}}
 	r.elect(1)
-	await(t, r.groups.OffsetCommit, commitRequest("g", 7), 9)
+	await(t, r.commit, commitRequest("g", 7), 9)
 	if log.batches[0].Codec() != compress.Zstd {
 		t.Fatal(log.batches[0].Codec())
 	}

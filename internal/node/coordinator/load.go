@@ -26,6 +26,7 @@ type loader[M machine] struct {
 	buf     []byte
 	scratch []byte
 	skipped int
+	entry   group.Entry
 }
 
 // run loads until the end, until leadership is lost, or until there is nothing to read for now.
@@ -37,6 +38,8 @@ func (l *loader[M]) run() {
 		if !l.current() {
 			return
 		}
+		// What is before the start was deleted since, because what follows makes up for it.
+		l.from = max(l.from, l.log.Start())
 		batches, next, err := l.log.Read(l.from, l.buf)
 		if err == nil && next > l.from {
 			err = l.replay(batches)
@@ -109,7 +112,8 @@ func (l *loader[M]) replayEntry(entry []byte, info *record.EntryInfo) error {
 		if r.Offset < l.from {
 			continue // before the start of the log, within its first batch
 		}
-		known, err := l.machine.replay(&group.Entry{Offset: r.Offset, ProducerID: producer, Key: r.Key, Value: r.Value})
+		l.entry = group.Entry{Offset: r.Offset, ProducerID: producer, Key: r.Key, Value: r.Value}
+		known, err := l.machine.replay(&l.entry)
 		if err != nil {
 			return err
 		}

@@ -79,6 +79,6 @@ func BenchmarkOffsetCommitOfTen(b *testing.B) {
 		for _, l := range r.logs {
 			l.batches = l.batches[:0]
 		}
-		r.groups.OffsetCommit(req, Client{}, 9, done)
+		r.commit(req, Client{}, 9, done)
 	}
 }

@@ -7,19 +7,48 @@ import (
 	"github.com/moldau/moldau/internal/machine/group"
 )
 
+// OffsetCommit is one OffsetCommit request with its answer, which shares its names. Both belong to the coordinator until
+// it is answered; then all of it can be used again.
+type OffsetCommit struct {
+	Request  wire.OffsetCommitRequest
+	Response wire.OffsetCommitResponse
+	Version  int16
+
+	answer  func()
+	decided func(*groupMachine, *turn) func(*turn, wire.Code)
+	settled func(*turn, wire.Code)
+	refused func(wire.Code)
+}
+
+// NewOffsetCommit makes room for a request; answer is called once for each time that it is given to OffsetCommit.
+func NewOffsetCommit(answer func()) *OffsetCommit {
+	op := &OffsetCommit{answer: answer}
+	op.decided, op.settled, op.refused = op.decide, op.settle, op.refuse // bound once: a commit allocates no closures
+	return op
+}
+
 // OffsetCommit serves one OffsetCommit request. Topics must carry their names, and their ids where known: the broker
 // maps one to the other and answers itself for those it cannot map or must refuse.
-func (c *Groups) OffsetCommit(req *wire.OffsetCommitRequest, _ Client, version int16, done func(*wire.OffsetCommitResponse)) {
-	c.shardFor(req.GroupID).do(func(m *groupMachine, t *turn) func(*turn, wire.Code) {
-		resp := m.machine.CommitOffsets(t.now, version, req, &m.fx)
-		m.absorb(t)
-		return func(t *turn, code wire.Code) {
-			if code != wire.None {
-				failCommit(resp, code)
-			}
-			t.calls = append(t.calls, func() { done(resp) })
-		}
-	}, func(code wire.Code) { done(group.CommitError(req, code)) })
+func (c *Groups) OffsetCommit(op *OffsetCommit) {
+	c.shardFor(op.Request.GroupID).do(op.decided, op.refused)
+}
+
+func (op *OffsetCommit) decide(m *groupMachine, t *turn) func(*turn, wire.Code) {
+	m.machine.CommitOffsets(t.now, op.Version, &op.Request, &op.Response, &m.fx)
+	m.absorb(t)
+	return op.settled
+}
+
+func (op *OffsetCommit) settle(t *turn, code wire.Code) {
+	if code != wire.None {
+		failCommit(&op.Response, code)
+	}
+	t.calls = append(t.calls, op.answer)
+}
+
+func (op *OffsetCommit) refuse(code wire.Code) {
+	group.AnswerCommit(&op.Request, &op.Response, code)
+	op.answer()
 }
 
 // failCommit puts a code on all partitions, as Kafka does, also on those that had an error of their own.

@@ -57,7 +57,7 @@ func TestFailedChangeIsRolledBack(t *testing.T) {
 	log.auto = false
 	joins := later(r.groups.ConsumerGroupHeartbeat, consumerJoin("b"), 1)
 	next := later(r.groups.ConsumerGroupHeartbeat, consumerJoin("c"), 1)
-	commit := later(r.groups.OffsetCommit, commitRequest("other", 5), 9)
+	commit := later(r.commit, commitRequest("other", 5), 9)
 	if s := r.describeConsumers(); !strings.HasSuffix(s, " a b c") {
 		t.Fatal(s)
 	}

@@ -82,9 +82,10 @@ type pending struct {
 
 // waiter is a request that waits for one or more pendings.
 type waiter struct {
-	left int
-	code wire.Code
-	then func(t *turn, code wire.Code) // nil once called; runs under the lock
+	left  int
+	code  wire.Code
+	then  func(t *turn, code wire.Code) // nil once called; runs under the lock
+	first pending                       // of them: most have only this one
 }
 
 func (w *waiter) settle(t *turn, code wire.Code) {
@@ -116,6 +117,9 @@ const mergeBytes = 64 << 10
 // again, so that a disk that hangs does not fill the memory.
 const pendingLimit = 65_536
 
+// maxPooledCalls bounds what a turn keeps whose memory is used again.
+const maxPooledCalls = 1024
+
 // splitBytes is where a write that is applied already goes on in another batch, to stay well below max.message.bytes.
 // Each beginning of such a write is a state that a machine goes on from.
 const splitBytes = 512 << 10
@@ -134,6 +138,7 @@ type shard[M machine] struct {
 	opts      *options
 	partition int32
 	create    func() M
+	turns     sync.Pool // of *turn
 
 	// mu guards all below. It is a leaf: nothing is called under it but the machine and the world's AfterFunc.
 	mu       sync.Mutex
@@ -157,7 +162,12 @@ func newShard[M machine](opts *options, partition int32, create func() M) *shard
 
 // begin starts a turn; the caller holds the lock.
 func (s *shard[M]) begin() *turn {
-	return &turn{now: group.Time{Wall: clock.Millis(s.opts.world.Now()), Mono: s.opts.world.Mono().Milliseconds()}}
+	t, _ := s.turns.Get().(*turn)
+	if t == nil {
+		t = &turn{}
+	}
+	t.now = group.Time{Wall: clock.Millis(s.opts.world.Now()), Mono: s.opts.world.Mono().Milliseconds()}
+	return t
 }
 
 // end does what the turn has brought and releases the lock.
@@ -172,6 +182,13 @@ func (s *shard[M]) end(t *turn) {
 	for _, call := range t.later {
 		call()
 	}
+	if cap(t.calls) > maxPooledCalls || cap(t.later) > maxPooledCalls {
+		return
+	}
+	clear(t.calls)
+	clear(t.later)
+	t.calls, t.later = t.calls[:0], t.later[:0]
+	s.turns.Put(t)
 }
 
 // do runs op on the machine. If op returns then, that runs, under the lock, when all that op has written is
@@ -238,16 +255,24 @@ func (s *shard[M]) enqueue(t *turn, w *waiter) {
 			s.enqueueBatch(t, &t.writes[i], part, w)
 		}
 	}
+	clear(t.writes)
 	t.writes = t.writes[:0]
 	s.settleHead(t)
 }
 
 // enqueueBatch puts records of a write on their way.
 func (s *shard[M]) enqueueBatch(t *turn, write *group.Write, records []group.Record, w *waiter) {
-	p := &pending{id: write.ID, applied: write.Applied, deadline: t.now.Mono + s.opts.commitMs, waiter: w}
-	if w != nil {
+	var p *pending
+	switch {
+	case w == nil:
+		p = &pending{}
+	case w.left == 0 && w.first.waiter == nil:
+		p, w.left = &w.first, 1
+	default:
+		p = &pending{}
 		w.left++
 	}
+	*p = pending{id: write.ID, applied: write.Applied, deadline: t.now.Mono + s.opts.commitMs, waiter: w}
 	s.pendings = append(s.pendings, p)
 	o := outgoing{log: s.log, records: records, wall: t.now.Wall, producer: write.Producer, of: p}
 	for i := range records {

@@ -90,7 +90,7 @@ func TestStreamsGroup(t *testing.T) {
 	for epoch, want := range map[int32]wire.Code{2: wire.None, 1: wire.StaleMemberEpoch, 3: wire.StaleMemberEpoch} {
 		commit := commitRequest("s", 5)
 		commit.MemberID, commit.GenerationIDOrMemberEpoch = "m", epoch
-		got := await(t, r.groups.OffsetCommit, commit, 9).Topics[0].Partitions[0].ErrorCode
+		got := await(t, r.commit, commit, 9).Topics[0].Partitions[0].ErrorCode
 		if got != want {
 			t.Errorf("commit in epoch %d: %v, want %v", epoch, got, want)
 		}

@@ -1,0 +1,149 @@
+package broker
+
+import (
+	"github.com/moldau/moldau/internal/format/wire"
+	"github.com/moldau/moldau/internal/machine/metadata"
+	"github.com/moldau/moldau/internal/network/edge"
+	"github.com/moldau/moldau/internal/node/coordinator"
+)
+
+// offsetCommit is an OffsetCommit request under way. Its memory is used again, and its strings are views of the frame.
+type offsetCommit struct {
+	*coordinator.OffsetCommit
+	b       *Broker
+	q       *edge.Request
+	reader  wire.Reader
+	refused []wire.OffsetCommitResponseTopic
+}
+
+func (b *Broker) takeCommit(q *edge.Request) *offsetCommit {
+	op, _ := b.commits.Get().(*offsetCommit)
+	if op == nil {
+		op = &offsetCommit{b: b}
+		op.OffsetCommit = coordinator.NewOffsetCommit(op.finish)
+		op.reader.AliasStrings = true
+	}
+	op.q = q
+	return op
+}
+
+// maxPooledCommit bounds the topics, and the partitions of each, that a pooled request keeps.
+const maxPooledCommit = 256
+
+func (op *offsetCommit) release() {
+	op.q, op.refused = nil, nil
+	op.reader.Reset(nil)
+	if cap(op.Request.Topics) > maxPooledCommit || cap(op.Response.Topics) > maxPooledCommit {
+		return
+	}
+	for _, t := range op.Request.Topics[:cap(op.Request.Topics)] {
+		if cap(t.Partitions) > maxPooledCommit {
+			return
+		}
+	}
+	op.b.commits.Put(op)
+}
+
+// serveOffsetCommit commits offsets. What names a topic or partition that
+// does not exist is refused here; the coordinator knows no topics.
+func (b *Broker) serveOffsetCommit(q *edge.Request) {
+	op := b.takeCommit(q)
+	op.reader.Reset(q.Body)
+	op.Request.Decode(&op.reader, q.Version)
+	if err := op.reader.Err(); err != nil {
+		op.release()
+		q.Hangup(malformed(q, err))
+		return
+	}
+	op.Version = q.Version
+	if !op.resolve(b.image()) {
+		op.part(b.image())
+	}
+	b.groups.OffsetCommit(op.OffsetCommit)
+}
+
+// topic finds a topic of the request and puts in its name and id; code is what a missing one is answered with.
+func (op *offsetCommit) topic(img *metadata.Image, t *wire.OffsetCommitRequestTopic) (topic *metadata.Topic, code wire.Code) {
+	var ok bool
+	if op.Version < 10 {
+		code = wire.UnknownTopicOrPartition
+		topic, ok = img.Topic(t.Name)
+	} else {
+		code = wire.UnknownTopicID
+		topic, ok = img.TopicByID(t.TopicID)
+	}
+	if !ok {
+		return nil, code
+	}
+	t.Name, t.TopicID = topic.Name, topic.ID
+	return topic, wire.UnknownTopicOrPartition
+}
+
+// resolve says whether all that the request names exists.
+func (op *offsetCommit) resolve(img *metadata.Image) bool {
+	for i := range op.Request.Topics {
+		t := &op.Request.Topics[i]
+		topic, _ := op.topic(img, t)
+		for k := range t.Partitions {
+			if !hasPartition(topic, t.Partitions[k].PartitionIndex) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// part takes out of the request what does not exist.
+func (op *offsetCommit) part(img *metadata.Image) {
+	kept := op.Request.Topics[:0:0]
+	for i := range op.Request.Topics {
+		t := &op.Request.Topics[i]
+		topic, code := op.topic(img, t)
+		known := wire.OffsetCommitRequestTopic{Name: t.Name, TopicID: t.TopicID}
+		bad := wire.OffsetCommitResponseTopic{Name: t.Name, TopicID: t.TopicID}
+		for _, p := range t.Partitions {
+			if hasPartition(topic, p.PartitionIndex) {
+				known.Partitions = append(known.Partitions, p)
+				continue
+			}
+			bad.Partitions = append(bad.Partitions, wire.OffsetCommitResponsePartition{PartitionIndex: p.PartitionIndex, ErrorCode: code})
+		}
+		if len(known.Partitions) > 0 {
+			kept = append(kept, known)
+		}
+		if len(bad.Partitions) > 0 {
+			op.refused = append(op.refused, bad)
+		}
+	}
+	op.Request.Topics = kept
+}
+
+func hasPartition(topic *metadata.Topic, index int32) bool {
+	return topic != nil && index >= 0 && int(index) < len(topic.Partitions)
+}
+
+// finish sends the answer.
+func (op *offsetCommit) finish() {
+	op.Response.Topics = append(op.Response.Topics, op.refused...)
+	op.count()
+	q := op.q
+	resp := q.Begin()
+	resp.Buf = op.Response.Append(resp.Buf, q.Version)
+	op.release()
+	q.Reply()
+}
+
+// count counts the error codes of the answer.
+func (op *offsetCommit) count() {
+	f, nones := op.b.figures, uint64(0)
+	for i := range op.Response.Topics {
+		for _, p := range op.Response.Topics[i].Partitions {
+			if p.ErrorCode == wire.None {
+				nones++
+				continue
+			}
+			f.code(wire.KeyOffsetCommit, p.ErrorCode)
+		}
+	}
+	f.nones.Shard(op.q.Conn().ID()).Add(int(wire.KeyOffsetCommit), nones)
+}
