@@ -21,6 +21,18 @@ func (n *Node) coordinate(img *metadata.Image, d *metadata.Delta) {
 	})
 }
 
+// uncoordinate ends the coordinator of a topic that was deleted: what it knew is gone with it.
+func (n *Node) uncoordinate(topic string) {
+	switch topic {
+	case coordinator.OffsetsTopic:
+		n.groups.TopicDeleted()
+	case coordinator.ShareTopic:
+		n.shares.TopicDeleted()
+	case coordinator.TransactionTopic:
+		n.transactions.TopicDeleted()
+	}
+}
+
 // lead tells a coordinator how many partitions its topic has, if that is new, and which of them this node leads.
 func (n *Node) lead(img *metadata.Image, d *metadata.Delta, name string, size func(int32), elect func(i, epoch int32, log partition.CoordinatorLog)) {
 	topic, ok := img.Topic(name)

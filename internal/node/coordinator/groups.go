@@ -49,7 +49,7 @@ type groupShard = shard[*groupMachine]
 // exactly once, without a lock held, from within the call or later; they must not block. Requests belong to the
 // caller again as soon as the call returns.
 type Groups struct {
-	opts   options
+	shardSet[*groupMachine]
 	config group.Config
 	image  atomic.Pointer[metadata.Image]
 	// shareParts never changes once partitions are led.
@@ -58,38 +58,20 @@ type Groups struct {
 	streamsSettings func(img *metadata.Image, group string) streams.Settings
 	// members is how many members of consumer groups there are in all partitions.
 	members atomic.Int64
-	shards  atomic.Pointer[[]*groupShard]
 }
 
 // NewGroups makes a coordinator that leads nothing yet.
 func NewGroups(world clock.World, logger *slog.Logger, config GroupConfig) *Groups {
-	c := &Groups{streamsSettings: config.Streams, opts: options{
-		world: world, logger: logger, topic: OffsetsTopic, codec: config.Codec, commitMs: config.CommitTimeoutMs,
-	}}
+	c := &Groups{streamsSettings: config.Streams}
 	c.config = config.Config
 	c.config.Consumer.Members = c.members.Load
 	if settings := config.ConsumerSettings; settings != nil {
 		c.config.Consumer.Settings = func(id string) group.ConsumerSettings { return settings(c.image.Load(), id) }
 	}
-	c.shards.Store(new([]*groupShard))
-	c.SetPartitions(config.Partitions)
+	c.open(&options{
+		world: world, logger: logger, topic: OffsetsTopic, codec: config.Codec, commitMs: config.CommitTimeoutMs,
+	}, config.Partitions, func(*groupShard) *groupMachine { return newGroupMachine(c) })
 	return c
-}
-
-// SetPartitions tells how many partitions the topic has, once it is known. It must not be called at the same time
-// as itself, and not with fewer than before.
-func (c *Groups) SetPartitions(n int32) {
-	old := *c.shards.Load()
-	shards := append(make([]*groupShard, 0, n), old...)
-	for p := int32(len(old)); p < n; p++ {
-		shards = append(shards, newShard(&c.opts, p, func() *groupMachine { return newGroupMachine(c) }))
-	}
-	c.shards.Store(&shards)
-}
-
-// PartitionFor is the partition of __consumer_offsets that holds the group: FindCoordinator's answer is its leader.
-func (c *Groups) PartitionFor(groupID string) int32 {
-	return PartitionFor(groupID, int32(len(*c.shards.Load())))
 }
 
 // PartitionFor is where Kafka puts a key among n partitions of a coordinator's topic: the absolute value of Java's
@@ -110,11 +92,6 @@ func PartitionFor(key string, n int32) int32 {
 	return max(h, -h) % n
 }
 
-func (c *Groups) shardFor(groupID string) *groupShard {
-	shards := *c.shards.Load()
-	return shards[PartitionFor(groupID, int32(len(shards)))]
-}
-
 // SetImage tells all partitions led here that topics or settings have changed. It must not be called at the same time as
 // itself.
 func (c *Groups) SetImage(img *metadata.Image) {
@@ -128,28 +105,8 @@ func (c *Groups) SetImage(img *metadata.Image) {
 	}
 }
 
-// Elect says that this broker leads a partition of __consumer_offsets in the given leader epoch. Loading goes on in
-// the background; until it ends requests are answered with COORDINATOR_LOAD_IN_PROGRESS.
-func (c *Groups) Elect(partition, epoch int32, log Log) {
-	if shards := *c.shards.Load(); int(partition) < len(shards) {
-		shards[partition].elect(epoch, log)
-	}
-}
-
-// Resign says that this broker does not lead the partition any more. Requests that wait are answered with
-// NOT_COORDINATOR.
-func (c *Groups) Resign(partition int32) {
-	if shards := *c.shards.Load(); int(partition) < len(shards) {
-		shards[partition].resign()
-	}
-}
-
-// Close resigns from all partitions.
-func (c *Groups) Close() {
-	for _, s := range *c.shards.Load() {
-		s.resign()
-	}
-}
+// Elect says that this broker leads a partition of __consumer_offsets in the given leader epoch.
+func (c *Groups) Elect(partition, epoch int32, log Log) { c.elect(partition, epoch, log) }
 
 // JoinGroup serves one JoinGroup request.
 func (c *Groups) JoinGroup(req *wire.JoinGroupRequest, client Client, version int16, done func(*wire.JoinGroupResponse)) {

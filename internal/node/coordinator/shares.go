@@ -48,34 +48,20 @@ type shareShard = shard[*shareMachine]
 // called exactly once, without a lock held, from within the call or later; they must not block. Requests belong to the
 // caller again as soon as the call returns.
 type Shares struct {
-	opts   options
-	config ShareConfig
-	image  atomic.Pointer[metadata.Image]
-	shards atomic.Pointer[[]*shareShard]
+	shardSet[*shareMachine]
+	image atomic.Pointer[metadata.Image]
 }
 
 // NewShares makes a coordinator that leads nothing yet.
 func NewShares(world clock.World, logger *slog.Logger, config ShareConfig) *Shares {
-	c := &Shares{config: config, opts: options{
-		world: world, logger: logger, topic: ShareTopic, codec: config.Codec, commitMs: config.WriteTimeoutMs,
-	}}
+	c := &Shares{}
 	c.image.Store(metadata.Empty())
-	c.shards.Store(new([]*shareShard))
-	c.SetPartitions(config.Partitions)
+	c.open(&options{
+		world: world, logger: logger, topic: ShareTopic, codec: config.Codec, commitMs: config.WriteTimeoutMs,
+	}, config.Partitions, func(s *shareShard) *shareMachine {
+		return &shareMachine{state: share.NewState(config.StateConfig), shares: c, shard: s}
+	})
 	return c
-}
-
-// SetPartitions tells how many partitions the topic has, once it is known. It must not be called at the same time
-// as itself, and not with fewer than before.
-func (c *Shares) SetPartitions(n int32) {
-	old := *c.shards.Load()
-	shards := append(make([]*shareShard, 0, n), old...)
-	for p := int32(len(old)); p < n; p++ {
-		shards = append(shards, newShard(&c.opts, p, func() *shareMachine {
-			return &shareMachine{state: share.NewState(c.config.StateConfig), shares: c, partition: p}
-		}))
-	}
-	c.shards.Store(&shards)
 }
 
 // SharePartitionFor is the partition of __share_group_state, of n, that holds a share partition's state. Its
@@ -110,27 +96,8 @@ func (c *Shares) PartitionFor(groupID string, topic wire.UUID, partition int32) 
 	return SharePartitionFor(groupID, topic, partition, int32(len(*c.shards.Load())))
 }
 
-// Elect says that this broker leads a partition of __share_group_state in the given leader epoch. Loading goes on in
-// the background; until it ends requests are answered with COORDINATOR_LOAD_IN_PROGRESS.
-func (c *Shares) Elect(partition, epoch int32, log ShareLog) {
-	if shards := *c.shards.Load(); int(partition) < len(shards) {
-		shards[partition].elect(epoch, log)
-	}
-}
-
-// Resign says that this broker does not lead the partition any more.
-func (c *Shares) Resign(partition int32) {
-	if shards := *c.shards.Load(); int(partition) < len(shards) {
-		shards[partition].resign()
-	}
-}
-
-// Close resigns from all partitions.
-func (c *Shares) Close() {
-	for _, s := range *c.shards.Load() {
-		s.resign()
-	}
-}
+// Elect says that this broker leads a partition of __share_group_state in the given leader epoch.
+func (c *Shares) Elect(partition, epoch int32, log ShareLog) { c.elect(partition, epoch, log) }
 
 // SetImage tells which topics there are.
 func (c *Shares) SetImage(img *metadata.Image) { c.image.Store(img) }
@@ -148,10 +115,10 @@ func (c *Shares) DeleteTopic(id wire.UUID) {
 
 // shareMachine is the state machine as a shard runs it.
 type shareMachine struct {
-	state     *share.State
-	shares    *Shares
-	partition int32
-	fx        share.StateEffects
+	state  *share.State
+	shares *Shares
+	shard  *shareShard
+	fx     share.StateEffects
 }
 
 // absorb moves the machine's effects into the turn.
@@ -161,14 +128,13 @@ func (m *shareMachine) absorb(t *turn) {
 		t.writes = append(t.writes, m.fx.Write)
 	}
 	if at := m.fx.Prune; at > 0 {
-		t.calls = append(t.calls, func() { m.shares.prune(m.partition, at) })
+		t.calls = append(t.calls, func() { m.shares.prune(m.shard, at) })
 	}
 	m.fx = share.StateEffects{}
 }
 
 // prune deletes what nobody needs from the beginning of a partition, in the background.
-func (c *Shares) prune(partition int32, before int64) {
-	s := (*c.shards.Load())[partition]
+func (c *Shares) prune(s *shareShard, before int64) {
 	s.mu.Lock()
 	log, ok := s.log.(ShareLog)
 	s.mu.Unlock()
@@ -178,7 +144,7 @@ func (c *Shares) prune(partition int32, before int64) {
 	c.opts.world.Go("prune "+c.opts.topic, func() {
 		if err := log.DeleteBefore(before); err != nil {
 			c.opts.logger.Warn("the beginning of a coordinator's partition could not be deleted; it is tried again later",
-				"topic", c.opts.topic, "partition", partition, "offset", before, "error", err)
+				"topic", c.opts.topic, "partition", s.partition, "offset", before, "error", err)
 		}
 	})
 }

@@ -63,73 +63,27 @@ type txnShard = shard[*txnMachine]
 // done functions are called exactly once, without a lock held, from within the call or later; they must not block.
 // Requests belong to the caller again as soon as the call returns.
 type Transactions struct {
-	opts    options
-	config  TransactionConfig
+	shardSet[*txnMachine]
 	around  Surroundings
 	version atomic.Int32 // of the feature transaction.version
-	shards  atomic.Pointer[[]*txnShard]
 }
 
 // NewTransactions makes a coordinator that leads nothing yet.
 func NewTransactions(world clock.World, logger *slog.Logger, config TransactionConfig, around Surroundings) *Transactions {
-	c := &Transactions{config: config, around: around, opts: options{
+	c := &Transactions{around: around}
+	c.open(&options{
 		world: world, logger: logger, topic: TransactionTopic, codec: config.Codec, commitMs: config.WriteTimeoutMs,
-	}}
-	c.shards.Store(new([]*txnShard))
-	c.SetPartitions(config.Partitions)
+	}, config.Partitions, func(s *txnShard) *txnMachine {
+		return &txnMachine{machine: txn.New(config.Config), c: c, shard: s, patient: map[string][]*patient{}}
+	})
 	return c
-}
-
-// SetPartitions tells how many partitions the topic has, once it is known. It must not be called at the same time
-// as itself, and not with fewer than before.
-func (c *Transactions) SetPartitions(n int32) {
-	old := *c.shards.Load()
-	shards := append(make([]*txnShard, 0, n), old...)
-	for p := int32(len(old)); p < n; p++ {
-		var s *txnShard
-		s = newShard(&c.opts, p, func() *txnMachine {
-			return &txnMachine{machine: txn.New(c.config.Config), c: c, shard: s, patient: map[string][]*patient{}}
-		})
-		shards = append(shards, s)
-	}
-	c.shards.Store(&shards)
 }
 
 // SetVersion tells the finalized level of transaction.version.
 func (c *Transactions) SetVersion(level int16) { c.version.Store(int32(level)) }
 
-// PartitionFor is the partition of __transaction_state that holds the transactional id: FindCoordinator's answer is its
-// leader.
-func (c *Transactions) PartitionFor(transactionalID string) int32 {
-	return PartitionFor(transactionalID, int32(len(*c.shards.Load())))
-}
-
-func (c *Transactions) shardFor(transactionalID string) *txnShard {
-	shards := *c.shards.Load()
-	return shards[PartitionFor(transactionalID, int32(len(shards)))]
-}
-
-// Elect says that this broker leads a partition of __transaction_state in the given leader epoch. Loading goes on in
-// the background; until it ends requests are answered with COORDINATOR_LOAD_IN_PROGRESS.
-func (c *Transactions) Elect(partition, epoch int32, log Log) {
-	if shards := *c.shards.Load(); int(partition) < len(shards) {
-		shards[partition].elect(epoch, log)
-	}
-}
-
-// Resign says that this broker does not lead the partition any more.
-func (c *Transactions) Resign(partition int32) {
-	if shards := *c.shards.Load(); int(partition) < len(shards) {
-		shards[partition].resign()
-	}
-}
-
-// Close resigns from all partitions.
-func (c *Transactions) Close() {
-	for _, s := range *c.shards.Load() {
-		s.resign()
-	}
-}
+// Elect says that this broker leads a partition of __transaction_state in the given leader epoch.
+func (c *Transactions) Elect(partition, epoch int32, log Log) { c.elect(partition, epoch, log) }
 
 // decision is one request for a transactional id: decide answers CONCURRENT_TRANSACTIONS or NeedsProducerID when it
 // cannot decide yet, and may be called again.
@@ -138,6 +92,7 @@ type decision struct {
 	id     string
 	decide func(m *txn.Machine, now group.Time, fresh int64, fx *txn.Effects) wire.Code
 	done   func(code wire.Code)
+	again  func() // before it decides anew, having waited; may be nil
 	waited bool
 }
 
@@ -165,6 +120,15 @@ func (d *decision) run(fresh int64) {
 			t.calls = append(t.calls, func() { d.done(code) })
 		}
 	}, d.done)
+}
+
+// resume decides anew after having waited. What the caller has found out before may not hold any more: markers have been
+// written meanwhile.
+func (d *decision) resume() {
+	if d.again != nil {
+		d.again()
+	}
+	d.run(-1)
 }
 
 // fetch gets a fresh producer id and decides again.
@@ -202,7 +166,7 @@ func (m *txnMachine) wait(d *decision) bool {
 		m.shard.mu.Unlock()
 		if late {
 			d.waited = true
-			d.run(-1)
+			d.resume()
 		}
 	})
 	return true
@@ -226,7 +190,7 @@ func (m *txnMachine) free(t *turn) {
 		for _, p := range m.patient[id] {
 			p.gone = true
 			p.timer.Stop()
-			t.later = append(t.later, func() { p.d.run(-1) })
+			t.later = append(t.later, p.d.resume)
 		}
 		delete(m.patient, id)
 	}
@@ -382,19 +346,22 @@ func fencedBefore(code wire.Code, version, since int16) wire.Code {
 	return code
 }
 
-// AddPartitions has partitions take part in a producer's transaction; done gets the code of all.
-func (c *Transactions) AddPartitions(id string, p txn.Producer, list []txn.Partition, done func(wire.Code)) {
-	d := &decision{c: c, id: strings.Clone(id), done: done}
+// AddPartitions has partitions take part in a producer's transaction; done gets the code of all. A request may have to wait
+// for the end of the producer's last transaction: then again, if any, is called before the decision, so that what the
+// caller has announced to the partitions' logs is announced anew behind the markers of that.
+func (c *Transactions) AddPartitions(id string, p txn.Producer, list []txn.Partition, again func(), done func(wire.Code)) {
+	d := &decision{c: c, id: strings.Clone(id), done: done, again: again}
 	d.decide = func(m *txn.Machine, now group.Time, _ int64, fx *txn.Effects) wire.Code {
 		return m.AddPartitions(now, d.id, p, list, fx)
 	}
 	d.run(-1)
 }
 
-// VerifyPartitions asks whether partitions take part in a producer's transaction; done gets a code for each of them.
-func (c *Transactions) VerifyPartitions(id string, p txn.Producer, list []txn.Partition, done func([]wire.Code)) {
+// VerifyPartitions asks whether partitions take part in a producer's transaction; done gets a code for each of them. As to
+// again see AddPartitions.
+func (c *Transactions) VerifyPartitions(id string, p txn.Producer, list []txn.Partition, again func(), done func([]wire.Code)) {
 	var codes []wire.Code
-	d := &decision{c: c, id: strings.Clone(id)}
+	d := &decision{c: c, id: strings.Clone(id), again: again}
 	d.decide = func(m *txn.Machine, _ group.Time, _ int64, _ *txn.Effects) (code wire.Code) {
 		codes, code = m.VerifyPartitions(d.id, p, list)
 		return code
