@@ -84,10 +84,10 @@ func (m *groupMember) sure() bool {
 	return !m.heard.IsZero() && m.g.r.hand.Now().Sub(m.heard) < min(groupSession, groupRebalance)
 }
 
-// between tells that the member's next assignment is made but not known to it. A group that moves to the consumer protocol in
-// that moment, here as in Kafka, takes it for told: what a cooperative member does not have in it is free.
-func (m *groupMember) between() bool {
-	return m.g.modern && !m.modern && m.joined.After(m.heard)
+// behind tells that a classic member of a group that migrates has not heard of the epoch of another's assignment. A group that
+// changes its protocol before it is reconciled, here as in Kafka, takes the new assignment for everybody's.
+func (m *groupMember) behind(other *groupMember) bool {
+	return m.g.modern && !m.modern && (m.joined.After(m.heard) || m.epoch < other.epoch)
 }
 
 // send is ask, with the time kept.
@@ -214,7 +214,7 @@ func (m *groupMember) own(parts []int32) {
 			return
 		}
 		for _, other := range m.g.members {
-			if other != m && other.sure() && !other.between() && slices.Contains(other.owned, p) {
+			if other != m && other.sure() && !other.behind(m) && slices.Contains(other.owned, p) {
 				r.violated("%s (epoch %d) is given partition %d, which %s (epoch %d) has, heard of %v ago", m.name, m.epoch, p, other.name, other.epoch, r.hand.Now().Sub(other.heard))
 			}
 		}

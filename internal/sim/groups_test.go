@@ -46,3 +46,7 @@ func eachSeed[R any, P seeded[R]](t *testing.T, play func(*sim.Rig) (R, error)) 
 // TestGroups has members of classic and consumer groups come, go, stall, lie, migrate and commit, while nodes are killed and
 // power is cut.
 func TestGroups(t *testing.T) { eachSeed(t, sim.RunGroups) }
+
+// TestShareGroups has members of a share group take, accept, release, reject and renew records, stall and die, while nodes are
+// killed and power is cut.
+func TestShareGroups(t *testing.T) { eachSeed(t, sim.RunShareGroups) }
