@@ -149,7 +149,7 @@ type Machine struct {
 	retention timer
 	inflight  []*write // in the order decided
 	lastWrite WriteID
-	spare     []*write    // settled commits whose memory is used again
+	spare     spareWrites
 	reader    wire.Reader // of Apply
 	replayed  replayed    // of Apply
 }
@@ -330,7 +330,7 @@ func (m *Machine) Settle(now Time, id WriteID, base int64, code wire.Code, fx *E
 		m.settleTombstones(w, base, code)
 	}
 	m.sweep(w)
-	m.recycle(w)
+	m.spare.put(w)
 }
 
 // sweep drops the groups of a settled write that nothing holds any more.

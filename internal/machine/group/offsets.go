@@ -107,7 +107,8 @@ func grow[T any](s []T, n int) []T {
 // when the write in fx, if any, is settled. Topics must have their names; the caller has resolved topic ids and taken out
 // what it refused.
 func (m *Machine) CommitOffsets(now Time, version int16, req *wire.OffsetCommitRequest, resp *wire.OffsetCommitResponse, fx *Effects) {
-	m.commitOffsets(&offsetCommit{now: now, version: version, req: req, resp: resp, fx: fx})
+	o := offsetCommit{now: now, version: version, req: req, resp: resp, fx: fx}
+	o.decide(m)
 }
 
 // offsetCommit is an OffsetCommit request that is being decided; with a producer the offsets become part of its
@@ -122,7 +123,7 @@ type offsetCommit struct {
 }
 
 // admit finds the group that the commit is for, or says why it is refused.
-func (m *Machine) admit(o *offsetCommit) (*group, wire.Code) {
+func (o *offsetCommit) admit(m *Machine) (*group, wire.Code) {
 	req, producer := o.req, o.producer
 	g := m.groups[req.GroupID]
 	k := m.of(req.GroupID)
@@ -155,10 +156,10 @@ func (m *Machine) admit(o *offsetCommit) (*group, wire.Code) {
 	return g, wire.None
 }
 
-// commitOffsets is CommitOffsets, also for transactions.
-func (m *Machine) commitOffsets(o *offsetCommit) {
+// decide is CommitOffsets, also for transactions.
+func (o *offsetCommit) decide(m *Machine) {
 	now, req, resp := o.now, o.req, o.resp
-	g, code := m.admit(o)
+	g, code := o.admit(m)
 	AnswerCommit(req, resp, code)
 	if code != wire.None {
 		return
@@ -166,7 +167,11 @@ func (m *Machine) commitOffsets(o *offsetCommit) {
 	if mb := g.members[req.MemberID]; mb != nil && (g.state == stateStable || g.state == statePreparing) {
 		(&decision{m: m, now: now}).heard(mb)
 	}
-	w := m.commitWrite(g, o.producer)
+	w := m.spare.take()
+	w.kind, w.group, w.producer = writeOffsets, g, o.producer
+	if w.producer != nil {
+		w.kind = writeTxnOffsets
+	}
 	n := 0
 	for i := range req.Topics {
 		n += len(req.Topics[i].Partitions)
@@ -199,34 +204,33 @@ func (m *Machine) commitOffsets(o *offsetCommit) {
 	if len(w.records) > 0 {
 		m.submit(w, w.records, o.fx)
 	} else {
-		m.recycle(w)
+		m.spare.put(w)
 	}
 	m.drop(g)
 }
 
-// commitWrite is an empty write of a commit, in memory of one that is settled.
-func (m *Machine) commitWrite(g *group, producer *Producer) *write {
-	w := &write{}
-	if n := len(m.spare); n > 0 {
-		w = m.spare[n-1]
-		m.spare = m.spare[:n-1]
+// spareWrites are settled commits whose memory is used again.
+type spareWrites []*write
+
+func (s *spareWrites) take() *write {
+	n := len(*s)
+	if n == 0 {
+		return &write{}
 	}
-	w.kind, w.group, w.producer = writeOffsets, g, producer
-	if producer != nil {
-		w.kind = writeTxnOffsets
-	}
+	w := (*s)[n-1]
+	*s = (*s)[:n-1]
 	return w
 }
 
-// recycle keeps the memory of a settled commit. Its records are in the log by now, or nowhere.
-func (m *Machine) recycle(w *write) {
-	if !w.commits() || len(m.spare) >= maxSpare || cap(w.changes) > maxSpareChanges || cap(w.enc.buf) > maxSpareBytes {
+// put keeps the memory of a settled commit. Its records are in the log by now, or nowhere.
+func (s *spareWrites) put(w *write) {
+	if !w.commits() || len(*s) >= maxSpare || cap(w.changes) > maxSpareChanges || cap(w.enc.buf) > maxSpareBytes {
 		return
 	}
 	clear(w.changes)
 	clear(w.records)
 	*w = write{changes: w.changes[:0], records: w.records[:0], enc: encoder{buf: w.enc.buf[:0]}}
-	m.spare = append(m.spare, w)
+	*s = append(*s, w)
 }
 
 // checkCommit says whether the sender may commit offsets of the group.

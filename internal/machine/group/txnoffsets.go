@@ -27,7 +27,8 @@ func (m *Machine) CommitTxnOffsets(now Time, req *wire.TxnOffsetCommitRequest, p
 	}
 	// A group that does not exist is told as to clients of before KIP-848.
 	var out wire.OffsetCommitResponse
-	m.commitOffsets(&offsetCommit{now: now, version: groupIDNotFoundSince - 1, req: plain, resp: &out, producer: producer, fx: fx})
+	o := offsetCommit{now: now, version: groupIDNotFoundSince - 1, req: plain, resp: &out, producer: producer, fx: fx}
+	o.decide(m)
 	resp := TxnCommitError(req, wire.None)
 	for i := range out.Topics {
 		for k := range out.Topics[i].Partitions {

@@ -16,7 +16,7 @@ type offsetCommit struct {
 	refused []wire.OffsetCommitResponseTopic
 }
 
-func (b *Broker) takeCommit(q *edge.Request) *offsetCommit {
+func takeCommit(b *Broker, q *edge.Request) *offsetCommit {
 	op, _ := b.commits.Get().(*offsetCommit)
 	if op == nil {
 		op = &offsetCommit{b: b}
@@ -46,8 +46,8 @@ func (op *offsetCommit) release() {
 
 // serveOffsetCommit commits offsets. What names a topic or partition that
 // does not exist is refused here; the coordinator knows no topics.
-func (b *Broker) serveOffsetCommit(q *edge.Request) {
-	op := b.takeCommit(q)
+func serveOffsetCommit(b *Broker, q *edge.Request) {
+	op := takeCommit(b, q)
 	op.reader.Reset(q.Body)
 	op.Request.Decode(&op.reader, q.Version)
 	if err := op.reader.Err(); err != nil {

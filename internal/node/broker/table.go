@@ -12,7 +12,7 @@ func table() map[int16]handler {
 		wire.KeyFetch:                        (*Broker).serveFetch,
 		wire.KeyListOffsets:                  now(serveListOffsets),
 		wire.KeyMetadata:                     on(serveMetadata),
-		wire.KeyOffsetCommit:                 (*Broker).serveOffsetCommit,
+		wire.KeyOffsetCommit:                 serveOffsetCommit,
 		wire.KeyOffsetFetch:                  on(serveOffsetFetch),
 		wire.KeyJoinGroup:                    grouped[wire.JoinGroupRequest]((*coordinator.Groups).JoinGroup),
 		wire.KeyHeartbeat:                    grouped[wire.HeartbeatRequest]((*coordinator.Groups).Heartbeat),
