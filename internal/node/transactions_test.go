@@ -125,6 +125,25 @@ func TestTransactionalProduceRefusals(t *testing.T) {
 	}
 }
 
+// TestTransactionsWithoutVerification: who turns the verification off gets what was before KIP-890, for old clients.
+func TestTransactionsWithoutVerification(t *testing.T) {
+	r := newRig(t, append([]string{"transaction.partition.verification.enable", "false"}, txnSettings...)...)
+	r.create("t", 3)
+	p := r.begins("a")
+	for index, version := range []int16{10, 11, 12} {
+		resp := &wire.ProduceResponse{}
+		r.call(txnProduce("a", int32(index), p), version, resp)
+		if code := resp.Responses[0].PartitionResponses[0].ErrorCode; code != wire.None {
+			t.Errorf("version %d: %v", version, code)
+		}
+	}
+	found := &wire.DescribeTransactionsResponse{}
+	r.call(&wire.DescribeTransactionsRequest{TransactionalIDs: []string{"a"}}, 0, found)
+	if s := &found.TransactionStates[0]; len(s.Topics) != 1 || len(s.Topics[0].Partitions) != 1 || s.Topics[0].Partitions[0] != 2 {
+		t.Errorf("%+v", s)
+	}
+}
+
 // TestDeletedTopicDoesNotHoldATransaction: markers of partitions that are gone are not needed.
 func TestDeletedTopicDoesNotHoldATransaction(t *testing.T) {
 	r := newRig(t, txnSettings...)

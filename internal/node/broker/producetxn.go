@@ -126,7 +126,7 @@ func (op *produce) takeTurn(producer txn.Producer) (waits bool) {
 			op.finishOne()
 			continue
 		}
-		if a.Guard = guard; guard == idempotence.NoGuard {
+		if a.Guard = guard; guard == idempotence.NoGuard || !asks(b, bump) {
 			a.part.Log().Append(&a.Append)
 			continue
 		}
@@ -140,17 +140,33 @@ func (op *produce) takeTurn(producer txn.Producer) (waits bool) {
 		parts[i] = txn.Partition{Topic: a.part.Topic, Index: a.part.Index}
 	}
 	b.turns.begin(producer.ID)
-	b.askTransaction(*op.req.TransactionalID, producer, parts, bump, func(codes []wire.Code) {
+	b.askTransaction(*op.req.TransactionalID, producer, parts, bump, op.announceAgain, func(codes []wire.Code) {
 		op.appendVerified(codes)
 		b.turns.pass(producer.ID)
 	})
 	return true
 }
 
+// announceAgain announces the batches anew: the producer's last transaction has got its markers meanwhile, which made the
+// first announcement void.
+func (op *produce) announceAgain() {
+	bump := op.q.Version >= implicitProduceSince
+	for _, a := range op.unverified {
+		guard, err := a.part.Log().BeginVerification(a.Records, bump)
+		if a.Guard = guard; err != nil {
+			a.code, a.message = appendCode(err)
+		}
+	}
+}
+
 // appendVerified appends the batches that the transaction coordinator says are part of the transaction.
 func (op *produce) appendVerified(codes []wire.Code) {
 	bump, abortable := op.q.Version >= implicitProduceSince, op.q.Version >= abortableSince
 	for i, a := range op.unverified {
+		if a.code != wire.None {
+			op.finishOne()
+			continue
+		}
 		if codes[i] != wire.None {
 			a.code = verified(codes[i], bump, abortable)
 			a.message = "the transaction coordinator has not verified the partition: " + codes[i].Message()

@@ -98,11 +98,11 @@ func (b *Broker) addToTxn(tx *wire.AddPartitionsToTxnRequestAddPartitionsToTxnTr
 	case missing:
 		settle(func(int) wire.Code { return wire.OperationNotAttempted })
 	case tx.VerifyOnly:
-		b.transactions.VerifyPartitions(tx.TransactionalID, p, list, func(codes []wire.Code) {
+		b.transactions.VerifyPartitions(tx.TransactionalID, p, list, nil, func(codes []wire.Code) {
 			settle(func(i int) wire.Code { return codes[i] })
 		})
 	default:
-		b.transactions.AddPartitions(tx.TransactionalID, p, list, func(code wire.Code) {
+		b.transactions.AddPartitions(tx.TransactionalID, p, list, nil, func(code wire.Code) {
 			settle(func(int) wire.Code { return code })
 		})
 	}
@@ -111,7 +111,7 @@ func (b *Broker) addToTxn(tx *wire.AddPartitionsToTxnRequestAddPartitionsToTxnTr
 // serveAddOffsetsToTxn has the partition of __consumer_offsets that keeps a group's offsets take part in a transaction.
 func serveAddOffsetsToTxn(b *Broker, q *edge.Request, m *wire.AddOffsetsToTxnRequest, answer func(*wire.AddOffsetsToTxnResponse)) {
 	list := []txn.Partition{{Topic: offsetsTopic, Index: b.groups.PartitionFor(m.GroupID)}}
-	b.transactions.AddPartitions(m.TransactionalID, txn.Producer{ID: m.ProducerID, Epoch: m.ProducerEpoch}, list, func(code wire.Code) {
+	b.transactions.AddPartitions(m.TransactionalID, txn.Producer{ID: m.ProducerID, Epoch: m.ProducerEpoch}, list, nil, func(code wire.Code) {
 		answer(&wire.AddOffsetsToTxnResponse{ErrorCode: fenced(code, q.Version < 2)})
 	})
 }
@@ -215,18 +215,22 @@ func (b *Broker) txnOffsetCommit(m *wire.TxnOffsetCommitRequest, version int16, 
 		refuse(code)
 		return
 	}
+	again := func() { guard, err = p.Log().BeginVerification(announced(m), bump) }
 	commit := func(code wire.Code) {
+		if code == wire.None && err != nil {
+			code, _ = appendCode(err)
+		}
 		if code != wire.None {
 			refuse(verified(code, bump, version >= abortableCommitSince))
 			return
 		}
 		b.groups.TxnOffsetCommit(m, uint64(guard), done)
 	}
-	if guard == idempotence.NoGuard {
+	if guard == idempotence.NoGuard || !asks(b, bump) {
 		commit(wire.None)
 		return
 	}
-	b.askTransaction(m.TransactionalID, txn.Producer{ID: m.ProducerID, Epoch: m.ProducerEpoch}, []txn.Partition{of}, bump,
+	b.askTransaction(m.TransactionalID, txn.Producer{ID: m.ProducerID, Epoch: m.ProducerEpoch}, []txn.Partition{of}, bump, again,
 		func(codes []wire.Code) { commit(codes[0]) })
 }
 
@@ -254,14 +258,20 @@ func txnCommitError(m *wire.TxnOffsetCommitRequest, code wire.Code) *wire.TxnOff
 	return out
 }
 
+// asks says whether the transaction coordinator is asked before a producer's first write to a partition. For clients that leave it
+// to the broker to have partitions take part there is no other way.
+func asks(b *Broker, add bool) bool {
+	return add || b.config().GetBool("transaction.partition.verification.enable")
+}
+
 // askTransaction asks whether partitions take part in a transaction, or, for clients that leave that to the broker, has
-// them take part; done gets a code for each.
-func (b *Broker) askTransaction(id string, p txn.Producer, list []txn.Partition, add bool, done func([]wire.Code)) {
+// them take part; done gets a code for each. Before it is decided after a wait, again is called.
+func (b *Broker) askTransaction(id string, p txn.Producer, list []txn.Partition, add bool, again func(), done func([]wire.Code)) {
 	if !add {
-		b.transactions.VerifyPartitions(id, p, list, done)
+		b.transactions.VerifyPartitions(id, p, list, again, done)
 		return
 	}
-	b.transactions.AddPartitions(id, p, list, func(code wire.Code) {
+	b.transactions.AddPartitions(id, p, list, again, func(code wire.Code) {
 		codes := make([]wire.Code, len(list))
 		for i := range codes {
 			codes[i] = code
