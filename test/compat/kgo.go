@@ -23,7 +23,6 @@ const (
 
 // kgoLeftOut are tests that are not run, with the reason.
 var kgoLeftOut = map[string]string{
-	"TestTxnEtl":                  "transactions are not offered yet",
 	"TestSCRAMAuth":               "needs a listener with SASL",
 	"TestSCRAMAuthBadCredentials": "needs a listener with SASL",
 }

@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
 
@@ -33,7 +32,12 @@ var txnChecks = []string{"commit", "abort", "again", "fence", "copy"}
 
 // txnPart runs transactions: with four clients, with Kafka's own copier, with Kafka Streams, over kills and over an exchange
 // of directories.
-func (s *suite) txnPart(ctx context.Context) error {
+func (s *suite) txnPart(ctx context.Context) error { return txnSuite{s}.run(ctx) }
+
+// txnSuite is the suite as this part uses it.
+type txnSuite struct{ *suite }
+
+func (s txnSuite) run(ctx context.Context) error {
 	if err := s.txnInstall(ctx); err != nil {
 		return err
 	}
@@ -44,7 +48,6 @@ func (s *suite) txnPart(ctx context.Context) error {
 	s.report.check("transactions that Moldau has left are served by Kafka 4.3.1, and back", s.txnSwap(ctx, moldauName, kafkaName))
 	s.report.check("transactions that Kafka 4.3.1 has left are served by Moldau, and back", s.txnSwap(ctx, kafkaName, moldauName))
 	if slices.Contains(s.brokers, moldauName) {
-		s.txnEtl(ctx)
 		s.txnCrashes(ctx)
 		s.txnStreams(ctx)
 	}
@@ -52,13 +55,10 @@ func (s *suite) txnPart(ctx context.Context) error {
 }
 
 // txnInstall builds the scripts.
-func (s *suite) txnInstall(ctx context.Context) error {
+func (s txnSuite) txnInstall(ctx context.Context) error {
 	steps := []step{
 		{"txn", nil, func(ctx context.Context, dir string) error {
 			return command(ctx, filepath.Join(s.source, "goclients"), "go", "build", "-o", filepath.Join(dir, "txn"), "./txn")
-		}},
-		{"kgo", nil, func(ctx context.Context, dir string) error {
-			return command(ctx, filepath.Join(s.source, "goclients"), "go", "test", "-c", "-o", filepath.Join(dir, "kgo.test"), kgoPackage)
 		}},
 		{"txnjava", []string{"java/pom.xml", "java/Client.java", "java/Txn.java", "java/TxnStreams.java"}, func(ctx context.Context, _ string) error {
 			dir := s.dir("java")
@@ -80,7 +80,7 @@ func (s *suite) txnInstall(ctx context.Context) error {
 }
 
 // txnBroker prepares a broker with the settings of this part.
-func (s *suite) txnBroker(name, label string) (*broker, error) {
+func (s txnSuite) txnBroker(name, label string) (*broker, error) {
 	b, err := s.broker(name, label)
 	if err != nil {
 		return nil, err
@@ -107,7 +107,7 @@ var txnScripts = []client{
 }
 
 // txnClients runs all scripts, and Kafka's copier, on every chosen broker, the brokers side by side.
-func (s *suite) txnClients(ctx context.Context) error {
+func (s txnSuite) txnClients(ctx context.Context) error {
 	var wg sync.WaitGroup
 	errs := make(chan error, len(s.brokers))
 	for _, name := range s.brokers {
@@ -136,7 +136,7 @@ func (s *suite) txnClients(ctx context.Context) error {
 }
 
 // txnClient runs one script and compares what it has copied with what there was.
-func (s *suite) txnClient(ctx context.Context, c client, b *broker) {
+func (s txnSuite) txnClient(ctx context.Context, c client, b *broker) {
 	name := fmt.Sprintf("transactions of %s on %s", c.name, b.name)
 	ctx, cancel := context.WithTimeout(ctx, txnClientLimit)
 	defer cancel()
@@ -145,7 +145,7 @@ func (s *suite) txnClient(ctx context.Context, c client, b *broker) {
 		s.report.check(name, err)
 		return
 	}
-	cmd := c.command(s, ctx, b.addr, prefix)
+	cmd := c.command(s.suite, ctx, b.addr, prefix)
 	cmd.WaitDelay = 5 * time.Second
 	errs, err := os.Create(filepath.Join(s.work, "txn-"+c.name+"-"+b.name+".err"))
 	if err != nil {
@@ -243,7 +243,7 @@ func (b *broker) copied(ctx context.Context, from, to string, inPlace bool) erro
 }
 
 // copier runs Kafka's TransactionalMessageCopier: one for each partition, or members of a group.
-func (s *suite) copier(ctx context.Context, b *broker, group bool) error {
+func (s txnSuite) copier(ctx context.Context, b *broker, group bool) error {
 	ctx, cancel := context.WithTimeout(ctx, txnClientLimit)
 	defer cancel()
 	prefix := fmt.Sprint("copier-", group)
@@ -276,29 +276,12 @@ func (s *suite) copier(ctx context.Context, b *broker, group bool) error {
 	return b.copied(ctx, prefix+"-in", prefix+"-copy", false)
 }
 
-// txnEtl runs the test of franz-go that was made to find errors of its transactions.
-func (s *suite) txnEtl(ctx context.Context) {
-	const name = "franz-go's own TestTxnEtl passes on moldau"
-	b, err := s.txnBroker(moldauName, "txn-etl")
-	if err == nil {
-		err = b.start(ctx)
+// pause lets time pass in which the load goes on.
+func pause(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
 	}
-	if err != nil {
-		s.report.check(name, err)
-		return
-	}
-	dir := exec.CommandContext(ctx, "go", "list", "-f", "{{.Dir}}", kgoPackage)
-	dir.Dir = filepath.Join(s.source, "goclients")
-	where, err := dir.Output()
-	if err == nil {
-		cmd := exec.CommandContext(ctx, filepath.Join(s.dir("kgo"), "kgo.test"), "-test.v", "-test.run", "^TestTxnEtl$", "-test.timeout", kgoLimit.String())
-		cmd.Dir = strings.TrimSpace(string(where))
-		cmd.Env = append(os.Environ(), "KGO_SEEDS="+b.addr, "KGO_TEST_RF=1", "KGO_TEST_RECORDS="+kgoRecords, "KGO_LOG_LEVEL=none")
-		var out []byte
-		if out, err = cmd.CombinedOutput(); err != nil {
-			err = fmt.Errorf("%w\n%s", err, out[max(0, len(out)-3000):])
-		}
-	}
-	s.report.check(name, err)
-	s.report.check("moldau stops in good order after TestTxnEtl", b.stop())
 }

@@ -39,7 +39,7 @@ type txnCrash struct {
 
 // txnCrashes kills Moldau while members of a group copy an input exactly once and producers go away in the middle of their
 // transactions.
-func (s *suite) txnCrashes(ctx context.Context) {
+func (s txnSuite) txnCrashes(ctx context.Context) {
 	c := &txnCrash{ctx: ctx, stop: make(chan struct{})}
 	kills, err := c.run(s)
 	s.report.check(fmt.Sprintf("%d kills under transactional load: every record is copied once, in order, and nothing hangs (%d transactions committed, %d aborted, %d records)",
@@ -53,7 +53,7 @@ func (c *txnCrash) sum() (n int64) {
 	return n
 }
 
-func (c *txnCrash) run(s *suite) (kills int, err error) {
+func (c *txnCrash) run(s txnSuite) (kills int, err error) {
 	b, err := s.txnBroker(moldauName, "txncrash")
 	if err != nil {
 		return 0, err
@@ -74,7 +74,7 @@ func (c *txnCrash) run(s *suite) (kills int, err error) {
 	}
 	for kills < s.kills && err == nil && len(errs) == 0 {
 		orphan, left := c.orphan(kills)
-		time.Sleep(shortestLife + time.Duration(rand.Int63n(int64(longestLife-shortestLife))))
+		pause(c.ctx, shortestLife+time.Duration(rand.Int63n(int64(longestLife-shortestLife))))
 		b.kill()
 		kills++
 		orphan()
@@ -83,7 +83,7 @@ func (c *txnCrash) run(s *suite) (kills int, err error) {
 		}
 	}
 	if err == nil {
-		time.Sleep(time.Second)
+		pause(c.ctx, time.Second)
 	}
 	close(c.stop)
 	wg.Wait()
@@ -151,7 +151,7 @@ func (c *txnCrash) write() error {
 		for p := range c.written {
 			c.written[p].Add(1)
 		}
-		time.Sleep(time.Millisecond)
+		pause(c.ctx, time.Millisecond)
 	}
 }
 
@@ -242,7 +242,7 @@ func (c *txnCrash) orphan(n int) (leave func(), left func() error) {
 			return err
 		}
 		defer admin.Close()
-		for end := time.Now().Add(noHangs); ; time.Sleep(100 * time.Millisecond) {
+		for end := time.Now().Add(noHangs); ; pause(c.ctx, 100*time.Millisecond) {
 			stable, err := kadm.NewClient(admin).ListCommittedOffsets(c.ctx, "orphans")
 			if err != nil {
 				return err
@@ -268,12 +268,12 @@ func (c *txnCrash) orphan(n int) (leave func(), left func() error) {
 }
 
 // txnStreams counts words exactly once with Kafka Streams while the application and Moldau are killed in turn.
-func (s *suite) txnStreams(ctx context.Context) {
+func (s txnSuite) txnStreams(ctx context.Context) {
 	lines, err := s.countWords(ctx)
 	s.report.check(fmt.Sprintf("Kafka Streams with exactly_once_v2 counts right over %d kills of it and of moldau (%d lines)", streamsKills, lines), err)
 }
 
-func (s *suite) countWords(ctx context.Context) (lines int, err error) {
+func (s txnSuite) countWords(ctx context.Context) (lines int, err error) {
 	b, err := s.txnBroker(moldauName, "txnstreams")
 	if err != nil {
 		return 0, err
@@ -325,7 +325,7 @@ func (s *suite) countWords(ctx context.Context) (lines int, err error) {
 			if err := cl.ProduceSync(ctx, r).FirstErr(); err != nil {
 				return lines, err
 			}
-			time.Sleep(2 * time.Millisecond)
+			pause(ctx, 2*time.Millisecond)
 		}
 		switch {
 		case turn == streamsKills:

@@ -124,7 +124,7 @@ func transactionCommands() []tool {
 }
 
 // txnTools runs TransactionsCommand on both brokers.
-func (s *suite) txnTools(ctx context.Context) {
+func (s txnSuite) txnTools(ctx context.Context) {
 	names := []string{moldauName, kafkaName}
 	tools := transactionCommands()
 	var results [2][]printed
@@ -235,7 +235,7 @@ func (b *broker) upTo(ctx context.Context, topic string, level kgo.IsolationLeve
 }
 
 // txnSwap has one program leave transactions in every stage and stop, and the other serve them and go on; then back.
-func (s *suite) txnSwap(ctx context.Context, first, second string) error {
+func (s txnSuite) txnSwap(ctx context.Context, first, second string) error {
 	b, err := s.txnBroker(first, "txnswap-"+first)
 	if err != nil {
 		return err
@@ -275,7 +275,7 @@ func (s *suite) txnSwap(ctx context.Context, first, second string) error {
 // goesOn compares what there is with what was there, ends the open transaction by taking its id over, and leaves another one open.
 func (b *broker) goesOn(ctx context.Context, want []string, turn int) ([]string, error) {
 	var differs error
-	for end := time.Now().Add(loadLimit); ; time.Sleep(100 * time.Millisecond) {
+	for end := time.Now().Add(loadLimit); ; pause(ctx, 100*time.Millisecond) {
 		got, err := b.transactions(ctx, "stages")
 		if differs = err; err == nil {
 			differs = difference(got, want)
