@@ -50,3 +50,6 @@ func TestGroups(t *testing.T) { eachSeed(t, sim.RunGroups) }
 // TestShareGroups has members of a share group take, accept, release, reject and renew records, stall and die, while nodes are
 // killed and power is cut.
 func TestShareGroups(t *testing.T) { eachSeed(t, sim.RunShareGroups) }
+
+// TestCompaction writes and deletes keys while the cleaner works, nodes are killed and power is cut.
+func TestCompaction(t *testing.T) { eachSeed(t, sim.RunCompaction) }
