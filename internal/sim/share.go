@@ -49,7 +49,8 @@ const (
 	shareParts   = 2
 	shareMembers = 3
 	shareSteps   = 400
-	shareLimit   = 5 // group.share.delivery.count.limit
+	shareLimit   = 5               // group.share.delivery.count.limit
+	shareLock    = 3 * time.Second // group.share.record.lock.duration.ms
 	shareCalm    = 3 * time.Minute
 )
 

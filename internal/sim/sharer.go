@@ -32,7 +32,7 @@ type sharer struct {
 type heldRecords struct {
 	part        int32
 	first, last int64
-	since       time.Time
+	since       time.Time // the lock began then or later
 }
 
 // forget is a new process.
@@ -166,7 +166,7 @@ func (m *sharer) fetch() {
 	if len(gone) > 0 {
 		req.ForgottenTopicsData = []wire.ShareFetchRequestForgottenTopic{{TopicID: r.topic, Partitions: gone}}
 	}
-	resp := &wire.ShareFetchResponse{}
+	resp, sent := &wire.ShareFetchResponse{}, r.hand.Now()
 	m.work.ask(req, 2, resp, func(err error) {
 		if err != nil {
 			r.violated("%s: a fetch is not answered: %w", m.name, err)
@@ -179,14 +179,14 @@ func (m *sharer) fetch() {
 		m.session++
 		for i := range resp.Responses {
 			for k := range resp.Responses[i].Partitions {
-				m.take(&resp.Responses[i].Partitions[k])
+				m.take(&resp.Responses[i].Partitions[k], sent)
 			}
 		}
 	})
 }
 
 // take notes what was delivered, and demands that it may be.
-func (m *sharer) take(p *wire.ShareFetchResponsePartitionData) {
+func (m *sharer) take(p *wire.ShareFetchResponsePartitionData, sent time.Time) {
 	r := m.r
 	if len(p.AcquiredRecords) == 0 {
 		return
@@ -197,7 +197,7 @@ func (m *sharer) take(p *wire.ShareFetchResponsePartitionData) {
 		return
 	}
 	for _, a := range p.AcquiredRecords {
-		m.held = append(m.held, heldRecords{p.PartitionIndex, a.FirstOffset, a.LastOffset, r.hand.Now()})
+		m.held = append(m.held, heldRecords{p.PartitionIndex, a.FirstOffset, a.LastOffset, sent})
 		for offset := a.FirstOffset; offset <= a.LastOffset; offset++ {
 			rec := r.at(p.PartitionIndex, offset)
 			switch {
@@ -275,7 +275,7 @@ func (m *sharer) acknowledge() {
 	if kind == ackAccept || kind == ackReject {
 		m.pending = append(m.pending, h)
 	}
-	resp := &wire.ShareAcknowledgeResponse{}
+	resp, sent := &wire.ShareAcknowledgeResponse{}, r.hand.Now()
 	m.work.ask(req, 2, resp, func(err error) {
 		switch {
 		case err != nil:
@@ -284,13 +284,13 @@ func (m *sharer) acknowledge() {
 			m.lost(resp.ErrorCode)
 		default:
 			m.session++
-			m.acknowledged(h, kind, resp.Responses[0].Partitions[0].ErrorCode)
+			m.acknowledged(h, kind, sent, resp.Responses[0].Partitions[0].ErrorCode)
 		}
 	})
 }
 
 // acknowledged is told what became of an acknowledgement.
-func (m *sharer) acknowledged(h heldRecords, kind int8, code wire.Code) {
+func (m *sharer) acknowledged(h heldRecords, kind int8, sent time.Time, code wire.Code) {
 	r := m.r
 	count := int(h.last - h.first + 1)
 	switch {
@@ -303,7 +303,12 @@ func (m *sharer) acknowledged(h heldRecords, kind int8, code wire.Code) {
 		r.result.Released += count
 	case kind == ackRenew:
 		r.result.Renewed += count
+		h.since = sent
 		m.held = append(m.held, h)
+	case sent.Sub(h.since) >= shareLock:
+		// Too late. Records that were given up meanwhile, which may not be written yet, are behind the start, where here as in
+		// Kafka any acknowledgement is welcome.
+		m.doubt()
 	default:
 		m.pending = nil
 		for offset := h.first; offset <= h.last; offset++ {

@@ -52,6 +52,8 @@ type txnRun struct {
 	rng     *rand.Rand
 	copiers []*copier
 	result  TxnResult
+	// disorder counts the batches that another of their producer has overtaken.
+	disorder int
 }
 
 // RunTransactions plays one seed.
@@ -145,6 +147,9 @@ func (r *txnRun) finish() error {
 	}
 	for range 40 {
 		r.hand.Advance(time.Second)
+	}
+	if r.disorder > 0 {
+		return fmt.Errorf("%d batches were overtaken by others of their producer", r.disorder)
 	}
 	var seen [txnInputs][]int64
 	for p := range int32(txnOutputs) {
@@ -475,48 +480,78 @@ func (c *copier) add() {
 	})
 }
 
-// produce writes all numbers of the transaction in one request.
+// produce writes all numbers of the transaction, in one request or in two of which the second does not wait for the first.
 func (c *copier) produce() {
-	id := c.transactionalID()
-	req := &wire.ProduceRequest{}
-	req.SetDefaults()
-	req.TransactionalID, req.Acks, req.TimeoutMs = &id, -1, 10_000
-	data := wire.ProduceRequestTopicProduceData{Name: txnTopic}
-	for _, p := range c.outputs() {
-		data.PartitionData = append(data.PartitionData, wire.ProduceRequestPartitionProduceData{Index: p, Records: c.batch(p)})
-	}
-	req.TopicData = append(req.TopicData, data)
 	version := int16(11)
 	if c.bump {
 		version = 12
 	}
-	resp := &wire.ProduceResponse{}
-	c.ask(req, version, resp, func() wire.Code {
-		worst := wire.None
-		for i := range resp.Responses[0].PartitionResponses {
-			if code := resp.Responses[0].PartitionResponses[i].ErrorCode; code != wire.None {
-				worst = code
+	reqs := c.produceRequests(c.r.rng.IntN(2) == 0)
+	left, worst := len(reqs), wire.None
+	for _, req := range reqs {
+		resp := &wire.ProduceResponse{}
+		c.ask(req, version, resp, func() wire.Code {
+			left--
+			for i := range resp.Responses[0].PartitionResponses {
+				code := resp.Responses[0].PartitionResponses[i].ErrorCode
+				if code != wire.None && worst == wire.None {
+					worst = code
+				}
+				if code == wire.OutOfOrderSequenceNumber && worst == code {
+					c.r.disorder++ // nothing before it had failed
+				}
 			}
-		}
-		if worst != wire.None {
-			return worst // what did get there is recognised when it comes again
-		}
-		for p, list := range c.numbers {
-			c.sequence[p] += int32(len(list))
-		}
-		if c.stage = toAddOffsets; c.bump {
-			c.stage = toCommitOffset
-		}
-		return wire.None
-	})
+			if left > 0 {
+				c.busy = true
+				return wire.None
+			}
+			if worst != wire.None {
+				return worst // what did get there is recognised when it comes again
+			}
+			for p, list := range c.numbers {
+				c.sequence[p] += int32(len(list))
+			}
+			if c.stage = toAddOffsets; c.bump {
+				c.stage = toCommitOffset
+			}
+			return wire.None
+		})
+	}
 }
 
-func (c *copier) batch(p int32) []byte {
+// produceRequests are one request, or two where the numbers are enough.
+func (c *copier) produceRequests(two bool) []*wire.ProduceRequest {
+	var first, second []wire.ProduceRequestPartitionProduceData
+	for _, p := range c.outputs() {
+		list, sequence := c.numbers[p], c.sequence[p]
+		n := len(list)
+		if two && n > 1 {
+			n /= 2
+			second = append(second, wire.ProduceRequestPartitionProduceData{Index: p, Records: c.batch(list[n:], sequence+int32(n))})
+		}
+		first = append(first, wire.ProduceRequestPartitionProduceData{Index: p, Records: c.batch(list[:n], sequence)})
+	}
+	var reqs []*wire.ProduceRequest
+	for _, data := range [][]wire.ProduceRequestPartitionProduceData{first, second} {
+		if len(data) == 0 {
+			continue
+		}
+		id := c.transactionalID()
+		req := &wire.ProduceRequest{}
+		req.SetDefaults()
+		req.TransactionalID, req.Acks, req.TimeoutMs = &id, -1, 10_000
+		req.TopicData = []wire.ProduceRequestTopicProduceData{{Name: txnTopic, PartitionData: data}}
+		reqs = append(reqs, req)
+	}
+	return reqs
+}
+
+func (c *copier) batch(numbers []int64, sequence int32) []byte {
 	b := record.NewBuilder(nil, record.Options{
 		Codec: compress.None, Level: compress.DefaultLevel, Idempotent: true, Transactional: true,
-		ProducerID: c.id, ProducerEpoch: c.epoch, BaseSequence: c.sequence[p],
+		ProducerID: c.id, ProducerEpoch: c.epoch, BaseSequence: sequence,
 	})
-	for _, n := range c.numbers[p] {
+	for _, n := range numbers {
 		b.Append(clock.Millis(c.r.hand.Now()), binary.BigEndian.AppendUint32(nil, uint32(c.input)), binary.BigEndian.AppendUint64(nil, uint64(n)))
 	}
 	batch, err := b.Finish()
