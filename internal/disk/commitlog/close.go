@@ -104,7 +104,15 @@ func (l *Log) closeFiles() error {
 	l.mu.Lock()
 	active := l.active()
 	l.mu.Unlock()
-	if !touched || l.Err() != nil {
+	if l.Err() != nil {
+		return nil
+	}
+	if active.size == 0 {
+		if err := l.makeIndex(active); err != nil {
+			return err
+		}
+	}
+	if !touched {
 		return nil
 	}
 	if err := l.flushIndexes(l.segs); err != nil {
@@ -126,6 +134,24 @@ func (l *Log) closeFiles() error {
 		}
 	}
 	return l.store.fs.SyncDir(l.dir)
+}
+
+// makeIndex gives an empty segment its index files, without which Kafka takes a cleanly stopped log for a damaged one. They
+// need not be durable: there is nothing to be lost. The caller holds io.
+func (l *Log) makeIndex(s *segment) error {
+	l.mu.Lock()
+	x, made := &s.idx, s.idx.made
+	l.mu.Unlock()
+	if made {
+		return nil
+	}
+	if err := x.flush(&l.store.files, pendingIndex{}); err != nil {
+		return err
+	}
+	l.mu.Lock()
+	x.made = true
+	l.mu.Unlock()
+	return nil
 }
 
 // writeMarker says that the directory was stopped cleanly, unless a log is damaged: then the next start has to look again.
