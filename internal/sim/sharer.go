@@ -299,16 +299,16 @@ func (m *sharer) acknowledged(h heldRecords, kind int8, sent time.Time, code wir
 		m.pending = nil
 	case code != wire.None:
 		m.doubt()
+	case sent.Sub(h.since) >= shareLock:
+		// Too late. Records that were given up meanwhile, which may not be written yet, are behind the start, where here as in
+		// Kafka any acknowledgement is welcome.
+		m.doubt()
 	case kind == ackRelease:
 		r.result.Released += count
 	case kind == ackRenew:
 		r.result.Renewed += count
 		h.since = sent
 		m.held = append(m.held, h)
-	case sent.Sub(h.since) >= shareLock:
-		// Too late. Records that were given up meanwhile, which may not be written yet, are behind the start, where here as in
-		// Kafka any acknowledgement is welcome.
-		m.doubt()
 	default:
 		m.pending = nil
 		for offset := h.first; offset <= h.last; offset++ {
