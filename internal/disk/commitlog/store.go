@@ -226,15 +226,11 @@ func (s *Store) newLog(topic string, partition int32, topicID [16]byte, c LogCon
 	}
 }
 
-// makeDir creates the directory with the topic id and the first, empty segment, as Kafka does.
+// makeDir creates the directory with the first, empty segment and the topic id, as Kafka does. The id comes last, because
+// the sync that makes its name durable does so for the segment's as well: a topic of many partitions waits for little else.
 func (s *Store) makeDir(l *Log) error {
 	if err := s.fs.MkdirAll(l.dir); err != nil {
 		return err
-	}
-	if l.topicID != ([16]byte{}) {
-		if err := vfs.WriteFileAtomic(s.fs, l.path(metadataFile), encodeTopicID(l.topicID)); err != nil {
-			return err
-		}
 	}
 	f, err := s.fs.Edit(l.path(offsetName(0) + logSuffix))
 	if err != nil {
@@ -243,7 +239,12 @@ func (s *Store) makeDir(l *Log) error {
 	if err := f.Close(); err != nil {
 		return err
 	}
-	return errors.Join(s.fs.SyncDir(l.dir), s.fs.SyncDir(s.dir))
+	if l.topicID != ([16]byte{}) {
+		err = vfs.WriteFileAtomic(s.fs, l.path(metadataFile), encodeTopicID(l.topicID))
+	} else {
+		err = s.fs.SyncDir(l.dir)
+	}
+	return errors.Join(err, s.fs.SyncDir(s.dir))
 }
 
 // usable is nil while the store works.
