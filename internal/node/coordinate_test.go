@@ -42,3 +42,30 @@ func TestTopicOfACoordinatorIsDeleted(t *testing.T) {
 		}
 	}
 }
+
+// TestOffsetsOfAShareGroup: it commits none. As in Kafka 4.3.1 it is an error to delete them and none to ask for them.
+func TestOffsetsOfAShareGroup(t *testing.T) {
+	r := newRig(t)
+	r.create("a", 1)
+	r.coordinated("s")
+	r.until("a share group", time.Minute, func() bool {
+		resp := &wire.ShareGroupHeartbeatResponse{}
+		r.call(&wire.ShareGroupHeartbeatRequest{GroupID: "s", MemberID: "AAAAAAAAAAAAAAAAAAAAAA", SubscribedTopicNames: []string{"a"}}, 1, resp)
+		return resp.ErrorCode == wire.None
+	})
+	for _, member := range []*string{nil, new("m")} {
+		resp := &wire.OffsetFetchResponse{}
+		r.call(&wire.OffsetFetchRequest{Groups: []wire.OffsetFetchRequestGroup{{
+			GroupID: "s", MemberID: member, MemberEpoch: -1, Topics: []wire.OffsetFetchRequestTopics{{Name: "a", PartitionIndexes: []int32{0}}},
+		}}}, 9, resp)
+		g := resp.Groups[0]
+		if g.ErrorCode != wire.None || len(g.Topics) != 1 || g.Topics[0].Partitions[0].ErrorCode != wire.None || g.Topics[0].Partitions[0].CommittedOffset != -1 {
+			t.Fatalf("%+v", g)
+		}
+	}
+	resp := &wire.OffsetDeleteResponse{}
+	r.call(&wire.OffsetDeleteRequest{GroupID: "s", Topics: []wire.OffsetDeleteRequestTopic{{Name: "a", Partitions: []wire.OffsetDeleteRequestPartition{{}}}}}, 0, resp)
+	if resp.ErrorCode != wire.GroupIDNotFound {
+		t.Fatalf("%+v", resp)
+	}
+}

@@ -288,7 +288,9 @@ func (m *Machine) FetchOffsets(req *wire.OffsetFetchRequestGroup, stable bool) w
 		if req.MemberID != nil {
 			member = *req.MemberID
 		}
-		if resp.ErrorCode = k.CheckOffsets(req.GroupID, member, nil, req.MemberEpoch, false); resp.ErrorCode != wire.None {
+		// As in Kafka, a group of a kind that commits no offsets has none, and that is no error.
+		if code := k.CheckOffsets(req.GroupID, member, nil, req.MemberEpoch, false); code != wire.None && code != wire.GroupIDNotFound {
+			resp.ErrorCode = code
 			return resp
 		}
 	}
@@ -399,12 +401,15 @@ func (m *Machine) allKnown(g *group) []offsetKey {
 	})
 }
 
+// committing says whether groups of a kind commit offsets: share groups have their own place for them.
+func committing(k Kind) bool { return k.Type() != "share" }
+
 // DeleteOffsets decides on an OffsetDelete request (KIP-496). The answer is to be sent when the writes in fx, if
 // any, are settled.
 func (m *Machine) DeleteOffsets(req *wire.OffsetDeleteRequest, fx *Effects) *wire.OffsetDeleteResponse {
 	g := m.groups[req.GroupID]
 	k := m.of(req.GroupID)
-	if k == nil && (g == nil || g.state == stateDead) {
+	if k == nil && (g == nil || g.state == stateDead) || k != nil && !committing(k) {
 		return &wire.OffsetDeleteResponse{ErrorCode: wire.GroupIDNotFound}
 	}
 	if g == nil {
