@@ -121,7 +121,7 @@ func (d *doctor) checkMetrics() {
 		err = fmt.Errorf("status %d", status)
 	}
 	if err != nil {
-		d.add(check, warning, "", "the node's figures cannot be read from %s: %v", at, err)
+		d.add(check, warning, "see that moldau.http.listener (--http) is the node's address for HTTP, not one for clients", "the node's figures cannot be read from %s: %v", at, err)
 		return
 	}
 	d.judgeMetrics(string(body))

@@ -31,6 +31,9 @@ type grouping struct {
 	only    string // "" or the one type that the command is about
 }
 
+// noun is what the command is about, in words.
+func (g *grouping) noun() string { return strings.ReplaceAll(g.command, "-", " ") }
+
 func groupCommand(e env) *cobra.Command {
 	g := &grouping{connection: &connection{env: e}, command: "group"}
 	cmd := &cobra.Command{
@@ -66,7 +69,7 @@ func (g *grouping) list() *cobra.Command {
 	var states, types []string
 	cmd := &cobra.Command{
 		Use:   "list",
-		Short: "List " + g.command + "s with their states",
+		Short: "List " + g.noun() + "s with their states",
 		Example: strings.ReplaceAll(`  moldau GROUP list
   moldau GROUP list --state Stable,Empty --json`, "GROUP", g.command),
 		Args: noArgs,
@@ -144,7 +147,7 @@ func (g *grouping) find(ctx context.Context, cl *kgo.Client, names []string) ([]
 }
 
 func (g *grouping) missing(name string) error {
-	return fmt.Errorf("there is no %s %s: `moldau %s list` lists those there are", g.command, name, g.command)
+	return fmt.Errorf("there is no %s %s: `moldau %s list` lists those there are", g.noun(), name, g.command)
 }
 
 // ofGroup is an error about a group.
@@ -167,7 +170,7 @@ func (g *grouping) delete() *cobra.Command {
 	var topics []string
 	cmd := &cobra.Command{
 		Use:   "delete GROUP…",
-		Short: "Delete " + g.command + "s without members, or their offsets in some topics",
+		Short: "Delete " + g.noun() + "s without members, or their offsets in some topics",
 		Example: strings.ReplaceAll(`  moldau GROUP delete billing
   moldau GROUP delete billing --topic orders`, "GROUP", g.command),
 		Args: names(g.command),

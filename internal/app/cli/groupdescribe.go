@@ -83,7 +83,7 @@ type groupOffset struct {
 func (g *grouping) describe() *cobra.Command {
 	return &cobra.Command{
 		Use:   "describe GROUP…",
-		Short: "Show " + g.command + "s: state, members, assignments, offsets and lag",
+		Short: "Show " + g.noun() + "s: state, members, assignments, offsets and lag",
 		Example: strings.ReplaceAll(`  moldau GROUP describe billing
   moldau GROUP describe billing --json`, "GROUP", g.command),
 		Args: names(g.command),

@@ -45,7 +45,7 @@ func (g *grouping) reset() *cobra.Command {
 	r := &resetting{grouping: g}
 	cmd := &cobra.Command{
 		Use:   "reset GROUP",
-		Short: "Move a " + g.command + "'s offsets; shows the plan unless --execute is given",
+		Short: "Move a " + g.noun() + "'s offsets; shows the plan unless --execute is given",
 		Long: strings.ReplaceAll(`Move a GROUP's offsets.
 
 The group must have no members. Without --execute it is only shown what would change. An

@@ -136,7 +136,7 @@ func (g *grouping) tellWhy(ctx context.Context, address, group string) error {
 	case status == http.StatusNotFound && err == nil:
 		return g.missing(group)
 	case err != nil:
-		return fmt.Errorf("what listens on %s for HTTP is no Moldau node: it answers with status %d", address, status)
+		return fmt.Errorf("what listens on %s for HTTP is no Moldau node, or a port for clients: it answers with status %d; give the address of moldau.http.listener with --http", address, status)
 	case answer.Error != "":
 		return fmt.Errorf("group %s: %s", group, answer.Error)
 	}
