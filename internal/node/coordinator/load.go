@@ -137,7 +137,7 @@ func (l *loader[M]) fail(err error) {
 	}
 	s.mu.Unlock()
 	if current {
-		s.opts.logger.Error("coordinator partition cannot be loaded; its groups have no coordinator until it is "+
+		s.opts.logger.Error("coordinator partition cannot be loaded; what it holds has no coordinator until it is "+
 			"repaired and led anew", "topic", s.opts.topic, "partition", s.partition, "offset", l.from, "error", err)
 	}
 }

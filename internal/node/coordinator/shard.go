@@ -513,7 +513,7 @@ func (s *shard[M]) restart(t *turn, failed *pending, code wire.Code) {
 	s.drop(t, failed, code, wire.CoordinatorLoadInProgress)
 	s.status, s.reload = loading, true
 	t.calls = append(t.calls, func() {
-		s.opts.logger.Warn("a change of groups could not be written; the partition is loaded anew",
+		s.opts.logger.Warn("a change could not be written; the partition is loaded anew",
 			"topic", s.opts.topic, "partition", s.partition, "error", code)
 	})
 	s.loadAgain()
