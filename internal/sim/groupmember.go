@@ -131,13 +131,23 @@ func (m *groupMember) step() {
 	case m.stage == memberSyncs:
 		m.sync()
 	case len(m.owned) > 0 && r.rng.IntN(3) == 0:
-		m.commit(m.owned[r.rng.IntN(len(m.owned))], 0)
+		m.commit(m.choose(), 0)
 	case now.Before(m.next):
 	case m.modern:
 		m.beat(0)
 	default:
 		m.heartbeat(0)
 	}
+}
+
+// choose is the partition to commit next: in peace one that has no commit yet.
+func (m *groupMember) choose() int32 {
+	for _, p := range m.owned {
+		if m.g.r.calm && !m.g.fresh[p] {
+			return p
+		}
+	}
+	return m.owned[m.g.r.rng.IntN(len(m.owned))]
 }
 
 // disturb does something that well behaved members do rarely; it tells whether it did.
