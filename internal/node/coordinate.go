@@ -22,7 +22,7 @@ func (n *Node) coordinate(img *metadata.Image, d *metadata.Delta) {
 }
 
 // uncoordinate ends the coordinator of a topic that was deleted: what it knew is gone with it.
-func (n *Node) uncoordinate(topic string) {
+func uncoordinate(n *Node, topic string) {
 	switch topic {
 	case coordinator.OffsetsTopic:
 		n.groups.TopicDeleted()

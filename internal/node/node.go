@@ -324,7 +324,7 @@ func (n *Node) follow(img *metadata.Image, d *metadata.Delta) {
 		n.table.Apply(img, d)
 		for _, c := range d.Topics() {
 			if c.After == nil {
-				n.uncoordinate(c.Before.Name)
+				uncoordinate(n, c.Before.Name)
 				n.groups.DeleteTopic(c.Before.Name, c.Before.ID)
 				n.shares.DeleteTopic(c.Before.ID)
 				n.delivery.DeleteTopic(c.Before.ID)

@@ -108,7 +108,7 @@ func (l *Log) closeFiles() error {
 		return nil
 	}
 	if active.size == 0 {
-		if err := l.makeIndex(active); err != nil {
+		if err := makeIndex(l, active); err != nil {
 			return err
 		}
 	}
@@ -138,7 +138,7 @@ func (l *Log) closeFiles() error {
 
 // makeIndex gives an empty segment its index files, without which Kafka takes a cleanly stopped log for a damaged one. They
 // need not be durable: there is nothing to be lost. The caller holds io.
-func (l *Log) makeIndex(s *segment) error {
+func makeIndex(l *Log, s *segment) error {
 	l.mu.Lock()
 	x, made := &s.idx, s.idx.made
 	l.mu.Unlock()
