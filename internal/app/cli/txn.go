@@ -295,6 +295,14 @@ only for a transaction that hangs there ('moldau txn find-hanging').`,
 
 // abortID takes the id over, which aborts what is open.
 func (t *transactions) abortID(ctx context.Context, cl *kgo.Client, id string) error {
+	// Taking over an id that there is not would make one, and hide a slip of the pen.
+	found, err := kadm.NewClient(cl).DescribeTransactions(ctx, id)
+	if err != nil {
+		return err
+	}
+	if err := found[id].Err; err != nil {
+		return fmt.Errorf("transactional id %s: %w: `moldau txn list` lists those that there are", id, explain(err))
+	}
 	req := kmsg.NewPtrInitProducerIDRequest()
 	req.TransactionalID, req.TransactionTimeoutMillis, req.ProducerID, req.ProducerEpoch = &id, 60_000, -1, -1
 	resp, err := req.RequestWith(ctx, cl)
