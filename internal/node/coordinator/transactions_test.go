@@ -76,7 +76,7 @@ var twoPartitions = []txn.Partition{{Topic: "t", Index: 0}, {Topic: "t", Index: 
 
 func (r *txnRig) add(id string, p txn.Producer) *[]wire.Code {
 	codes := new([]wire.Code)
-	r.txns.AddPartitions(id, p, twoPartitions, func(code wire.Code) { *codes = append(*codes, code) })
+	r.txns.AddPartitions(id, p, twoPartitions, nil, func(code wire.Code) { *codes = append(*codes, code) })
 	return codes
 }
 
@@ -155,7 +155,7 @@ func TestWaitingRequests(t *testing.T) {
 	m := r.next(1)[0]
 	var order []int
 	for i := range 3 {
-		r.txns.AddPartitions("a", p, twoPartitions[:1+i%2], func(code wire.Code) {
+		r.txns.AddPartitions("a", p, twoPartitions[:1+i%2], nil, func(code wire.Code) {
 			if code != wire.None {
 				t.Error(i, code)
 			}
@@ -173,7 +173,7 @@ func TestWaitingRequests(t *testing.T) {
 	r.next(1)[0].done(twoPartitions)
 	order, r.log.auto = nil, false
 	for i := range 3 {
-		r.txns.AddPartitions("a", p, twoPartitions, func(wire.Code) { order = append(order, i) })
+		r.txns.AddPartitions("a", p, twoPartitions, nil, func(wire.Code) { order = append(order, i) })
 	}
 	r.log.auto = true
 	r.log.settle(nil)
