@@ -22,6 +22,12 @@ func NewHistory(topic string, index int32) *History {
 // SetDirs sets the data directories for the next boot, as log.dirs names them.
 func (r *Rig) SetDirs(dirs string) { r.dirs = dirs }
 
+// CreateTopic makes a topic.
+func (r *Rig) CreateTopic(name string, partitions int32) error {
+	_, err := r.createTopic(name, partitions)
+	return err
+}
+
 // Step runs one piece of background work, or lets time pass up to the next.
 func (r *Rig) Step() {
 	if d, ok := r.hand.Next(); !r.hand.RunOne() && ok {

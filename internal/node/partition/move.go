@@ -263,11 +263,23 @@ func (t *Table) create(topic *metadata.Topic, index int32, cfg *config.TopicConf
 	if best == nil {
 		return nil, fmt.Errorf("partition %s-%d has no place: every data directory is offline", topic.Name, index)
 	}
+	if err := t.dropHalfMade(best, topic.Name, index); err != nil {
+		return nil, fmt.Errorf("removing what a crash has left of the log of %s-%d: %w", topic.Name, index, err)
+	}
 	l, err := best.Create(topic.Name, index, topic.ID, t.logConfig(cfg))
 	if err != nil {
 		return nil, fmt.Errorf("creating the log of %s-%d: %w", topic.Name, index, err)
 	}
 	return l, nil
+}
+
+// dropHalfMade removes an empty log that a crash has left without its topic id, while it was being made.
+func (t *Table) dropHalfMade(s *commitlog.Store, topic string, index int32) error {
+	l, ok := s.Log(topic, index)
+	if !ok || l.TopicID() != wire.ZeroUUID || l.Err() != nil || l.End() != 0 {
+		return nil
+	}
+	return s.Delete(l)
 }
 
 // dropFutures removes what moves of an earlier life have left half done.
