@@ -170,7 +170,9 @@ func (i *Image) MetadataVersion() int16 { return i.features[FeatureMetadataVersi
 func (i *Image) NextProducerID() int64 { return i.producerIDs }
 
 // Quota finds the limits of one entity, whose parts may come in any order; nil when it has none.
-func (i *Image) Quota(entity []wire.ClientQuotaRecordEntityData) *Quota { return i.quotas[quotaKey(entity)] }
+func (i *Image) Quota(entity []wire.ClientQuotaRecordEntityData) *Quota {
+	return i.quotas[quotaKey(entity)]
+}
 
 // Quotas gives the client quotas, sorted by entity.
 func (i *Image) Quotas() []*Quota { return sortedValues(i.quotas) }
