@@ -117,6 +117,10 @@ func DescribeCluster(b *BrokerConfig, names []string) []Entry {
 		}
 		if e, ok := b.describe(key, true); ok {
 			out = append(out, e)
+		} else if _, known := LookupBroker(key); !known {
+			// A plugin's key, as far as anybody knows: it is kept, and its value not shown.
+			hidden := Layered{Name: key, Null: true, Source: SourceDynamicDefaultBroker}
+			out = append(out, Entry{Name: key, Null: true, Sensitive: true, Source: hidden.Source, Synonyms: []Layered{hidden}})
 		}
 	}
 	return out

@@ -109,7 +109,6 @@ func transactionCommands() []tool {
 		command("describe", "--transactional-id", "absent"),
 		command("describe-producers", "--topic", "stages", "--partition", "0"),
 		command("describe-producers", "--topic", "stages", "--partition", "7"),
-		command("find-hanging", "--broker-id", "1", "--max-transaction-timeout", "15"),
 		command("find-hanging", "--topic", "stages"),
 		command("find-hanging", "--broker-id", "7"),
 		command("abort", "--topic", "stages", "--partition", "0", "--start-offset", "77"),

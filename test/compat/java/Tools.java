@@ -18,10 +18,12 @@ public class Tools {
 
     public static void main(String[] args) throws Exception {
         PrintStream out = System.out;
-        // A tool that ends the machine is left standing where it does so; what it left to do at the end is not run.
+        // A tool that ends the machine is left standing where it does so. Of what it left to do at the end only a producer's
+        // is run: it waits a second for a fuller batch, and sends it when it is closed.
+        List<Runnable> closing = Collections.synchronizedList(new ArrayList<>());
         Exit.setExitProcedure(Tools::stop);
         Exit.setHaltProcedure(Tools::stop);
-        Exit.setShutdownHookAdder((name, runnable) -> { });
+        Exit.setShutdownHookAdder((name, runnable) -> { if (name.startsWith("producer")) closing.add(runnable); });
         BufferedReader in = new BufferedReader(new InputStreamReader(System.in, StandardCharsets.UTF_8));
         for (String line; (line = in.readLine()) != null; ) {
             String[] fields = line.split("\t", -1);
@@ -35,6 +37,8 @@ public class Tools {
             System.setOut(both);
             System.setErr(both);
             int code = run(fields[0], rest, both);
+            closing.forEach(Runnable::run);
+            closing.clear();
             System.setIn(oldIn);
             System.setOut(out);
             both.flush();
