@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -24,9 +25,6 @@ const (
 	// one's answer goes out.
 	gatherFrames = 4
 )
-
-// Anonymous is the principal of a peer that did not authenticate.
-const Anonymous = "User:ANONYMOUS"
 
 // Conn is one connection of a client.
 type Conn struct {
@@ -52,11 +50,7 @@ type Conn struct {
 	queued     atomic.Bool   // it waits for the budget
 	broken     atomic.Bool   // no more bytes are sent or read; the goroutine is about to end
 
-	// identity guards who the peer is.
-	identity struct {
-		sync.Mutex
-		principal, software, softwareVersion string
-	}
+	identity Identity
 
 	// mu guards what follows. Under it nothing is called but the socket's
 	// SetReadDeadline, and no other lock of this package is taken.
@@ -97,6 +91,15 @@ func (c *Conn) RemoteAddr() net.Addr {
 	return c.socket.RemoteAddr()
 }
 
+// Host is the peer's IP address as rules name it; invalid without a socket.
+func (c *Conn) Host() netip.Addr {
+	if c.socket == nil {
+		return netip.Addr{}
+	}
+	ip, _ := addressOf(c.socket)
+	return ip
+}
+
 // LocalAddr is our own address.
 func (c *Conn) LocalAddr() net.Addr {
 	if c.socket == nil {
@@ -105,33 +108,8 @@ func (c *Conn) LocalAddr() net.Addr {
 	return c.socket.LocalAddr()
 }
 
-// Principal is who the peer is known as.
-func (c *Conn) Principal() string {
-	c.identity.Lock()
-	defer c.identity.Unlock()
-	return c.identity.principal
-}
-
-// SetPrincipal records who the peer proved to be.
-func (c *Conn) SetPrincipal(p string) {
-	c.identity.Lock()
-	defer c.identity.Unlock()
-	c.identity.principal = p
-}
-
-// SetClientSoftware records what the client says it is (ApiVersions, KIP-511).
-func (c *Conn) SetClientSoftware(name, version string) {
-	c.identity.Lock()
-	defer c.identity.Unlock()
-	c.identity.software, c.identity.softwareVersion = name, version
-}
-
-// ClientSoftware is what SetClientSoftware was given, empty before.
-func (c *Conn) ClientSoftware() (name, version string) {
-	c.identity.Lock()
-	defer c.identity.Unlock()
-	return c.identity.software, c.identity.softwareVersion
-}
+// Identity is who the peer is.
+func (c *Conn) Identity() *Identity { return &c.identity }
 
 // SetFrameLimit bounds the frames that follow, in bytes: a small bound before a
 // peer has authenticated. It is never above the server's own.

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"net"
+
+	"github.com/moldau/moldau/internal/network/auth"
 )
 
 // directAddr is the address of a connection without a socket.
@@ -30,7 +32,7 @@ type DirectConn struct {
 func NewDirect(h Handler, listener string) *DirectConn {
 	c := &Conn{listener: listener, handler: h, pools: new(pools)}
 	c.cond.L = &c.mu
-	c.identity.principal = Anonymous
+	c.identity.principal = auth.Anonymous
 	c.direct = &DirectConn{conn: c}
 	return c.direct
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/moldau/moldau/internal/network/auth"
 	"github.com/moldau/moldau/internal/network/edge"
 )
 
@@ -112,10 +113,10 @@ func TestIdentity(t *testing.T) {
 	b := start(t, func(q *edge.Request) {
 		c := q.Conn()
 		r := q.Begin()
-		name, version := c.ClientSoftware()
-		r.Buf = fmt.Appendf(r.Buf, "%s %s %s/%s client %s", c.Listener(), c.Principal(), name, version, q.ClientID)
-		c.SetPrincipal("User:alice")
-		c.SetClientSoftware("lib", "1.2")
+		name, version := c.Identity().Software()
+		r.Buf = fmt.Appendf(r.Buf, "%s %s %s/%s client %s", c.Listener(), c.Identity().Principal(), name, version, q.ClientID)
+		c.Identity().SetPrincipal(auth.Principal{Type: auth.UserType, Name: "alice"})
+		c.Identity().SetSoftware("lib", "1.2")
 		if c.RemoteAddr() == nil || c.LocalAddr() == nil || c.ID() == 0 {
 			t.Error("an address or the id is missing")
 		}

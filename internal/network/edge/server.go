@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/moldau/moldau/internal/clock"
+	"github.com/moldau/moldau/internal/network/auth"
 )
 
 // Defaults of Options, Kafka's where Kafka has them.
@@ -200,7 +201,7 @@ func (s *Server) connect(name string, socket net.Conn) *Conn {
 	c.readable = c.in.readSome
 	c.cond.L = &c.mu
 	c.in.stage = classStage
-	c.identity.principal = Anonymous
+	c.identity.principal = auth.Anonymous
 	c.frameLimit.Store(s.frameLimit)
 	c.lastTick.Store(s.tick.Load())
 	return c

@@ -35,7 +35,7 @@ func serveAPIVersions(b *Broker, q *edge.Request, m *wire.ApiVersionsRequest) *w
 		if !clientSoftware.MatchString(m.ClientSoftwareName) || !clientSoftware.MatchString(m.ClientSoftwareVersion) {
 			return b.apiVersions(q, wire.InvalidRequest)
 		}
-		q.Conn().SetClientSoftware(m.ClientSoftwareName, m.ClientSoftwareVersion)
+		q.Conn().Identity().SetSoftware(m.ClientSoftwareName, m.ClientSoftwareVersion)
 	}
 	return b.apiVersions(q, wire.None)
 }

@@ -23,7 +23,7 @@ func telemetryMaxBytes(b *Broker) int32 { return int32(b.config().GetInt("teleme
 
 func telemetryClient(q *edge.Request) telemetry.Client {
 	c := telemetry.Client{ID: strings.Clone(q.ClientID)}
-	c.SoftwareName, c.SoftwareVersion = q.Conn().ClientSoftware()
+	c.SoftwareName, c.SoftwareVersion = q.Conn().Identity().Software()
 	if a := q.Conn().RemoteAddr(); a != nil {
 		if host, port, err := net.SplitHostPort(a.String()); err == nil {
 			c.Address, c.Port = host, port
