@@ -216,20 +216,22 @@ func (b *BrokerConfig) GetList(key string) []string {
 }
 
 // ForListener is the text of a key as it holds for a listener: the listener's
-// own (listener.name.<listener>.<mechanism>.<key>, then
-// listener.name.<listener>.<key>) before the general one. mechanism is empty
-// for keys that do not depend on it.
-func (b *BrokerConfig) ForListener(listener, mechanism, key string) (string, bool) {
+// own (listener.name.<listener>.<key>) before the general one, with the key's
+// default where nobody set it. The key may begin with a SASL mechanism
+// ("scram-sha-256.sasl.jaas.config"). Such a key has no general one, as in
+// Kafka, with one exception: connections.max.reauth.ms.
+func (b *BrokerConfig) ForListener(listener, key string) (string, bool) {
 	prefix := "listener.name." + strings.ToLower(listener) + "."
-	if mechanism != "" {
-		if v, ok := b.effective[prefix+strings.ToLower(mechanism)+"."+key]; ok {
-			return strings.TrimSpace(v), true
-		}
-	}
 	if v, ok := b.effective[prefix+key]; ok {
 		return strings.TrimSpace(v), true
 	}
-	return b.Lookup(key)
+	if _, known := LookupBroker(key); known {
+		return b.Lookup(key)
+	}
+	if _, base, ok := strings.Cut(key, "."); ok && base == "connections.max.reauth.ms" {
+		return b.ForListener(listener, base)
+	}
+	return "", false
 }
 
 // Prefixed is the settings whose key starts with prefix, by the rest of the key: what is handed to a plugin.

@@ -118,12 +118,26 @@ func TestDynamicSettings(t *testing.T) {
 }
 
 func TestForListener(t *testing.T) {
-	b := mustBroker(t, "listener.name.internal.plain.sasl.jaas.config=a\nlistener.name.internal.sasl.jaas.config=b\nsasl.jaas.config=c\n")
-	for _, c := range []struct{ listener, mechanism, want string }{
-		{"INTERNAL", "PLAIN", "a"}, {"INTERNAL", "SCRAM-SHA-256", "b"}, {"INTERNAL", "", "b"}, {"OTHER", "PLAIN", "c"},
+	b := mustBroker(t, "listener.name.internal.plain.sasl.jaas.config=a\nlistener.name.internal.sasl.jaas.config=b\nsasl.jaas.config=c\n"+
+		"connections.max.reauth.ms=5\nlistener.name.internal.scram-sha-256.connections.max.reauth.ms=6\n"+
+		"ssl.client.auth=required\nlistener.name.internal.ssl.client.auth= requested \n")
+	for _, c := range []struct{ listener, key, want string }{
+		{"INTERNAL", "plain.sasl.jaas.config", "a"},
+		{"INTERNAL", "scram-sha-256.sasl.jaas.config", ""},
+		{"INTERNAL", "sasl.jaas.config", "b"},
+		{"OTHER", "plain.sasl.jaas.config", ""},
+		{"OTHER", "sasl.jaas.config", "c"},
+		{"internal", "plain.connections.max.reauth.ms", "5"},
+		{"Internal", "scram-sha-256.connections.max.reauth.ms", "6"},
+		{"INTERNAL", "ssl.client.auth", "requested"},
+		{"OTHER", "ssl.client.auth", "required"},
+		{"OTHER", "ssl.keystore.type", "JKS"},
+		{"OTHER", "ssl.keystore.location", ""},
+		{"OTHER", "no.such.key", ""},
 	} {
-		if got, _ := b.ForListener(c.listener, c.mechanism, "sasl.jaas.config"); got != c.want {
-			t.Errorf("%s %s: got %q, want %q", c.listener, c.mechanism, got, c.want)
+		got, ok := b.ForListener(c.listener, c.key)
+		if got != c.want || ok != (c.want != "") {
+			t.Errorf("%s %s: got %q, %v, want %q", c.listener, c.key, got, ok, c.want)
 		}
 	}
 }
