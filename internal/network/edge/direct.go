@@ -4,8 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-
-	"github.com/moldau/moldau/internal/network/auth"
 )
 
 // directAddr is the address of a connection without a socket.
@@ -32,7 +30,6 @@ type DirectConn struct {
 func NewDirect(h Handler, listener string) *DirectConn {
 	c := &Conn{listener: listener, handler: h, pools: new(pools)}
 	c.cond.L = &c.mu
-	c.identity.principal = auth.Anonymous
 	c.direct = &DirectConn{conn: c}
 	return c.direct
 }
@@ -51,7 +48,7 @@ func (d *DirectConn) Send(frame []byte, done func(response []byte, err error)) {
 	}
 	b := c.pools.buffer(len(frame))
 	own := b.data[:copy(b.data, frame)]
-	h, why := parseHeader(own)
+	h, why := c.in.header(own)
 	if why != none {
 		b.Release()
 		err := refuseHeader(why, h.key, h.version)

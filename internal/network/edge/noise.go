@@ -45,12 +45,17 @@ func (c *Conn) refuseSize(frame []byte, size int) error {
 	}
 }
 
+// gssapiToken is the first byte of GSSAPI's initial token (RFC 2743, 3.1); no API has a number that begins with it.
+const gssapiToken = 0x60
+
 // refuseHeader is the answer to a header that Kafka would close the connection for.
 func refuseHeader(why Reason, key, version int16) error {
-	switch why {
-	case UnknownAPI:
+	switch {
+	case why == UnknownAPI && key>>8 == gssapiToken:
+		return refuse(why, "a request begins like a GSSAPI token without a SaslHandshake before it: clients older than Kafka 0.10 are not served, upgrade the client")
+	case why == UnknownAPI:
 		return refuse(why, "a request has the unknown API key %d (version %d): the client is newer than this server, or does not speak Kafka's protocol", key, version)
-	case UnsupportedVersion:
+	case why == UnsupportedVersion:
 		api, _ := wire.Lookup(key)
 		return refuse(why, "a %s request has version %d, which is outside %d to %d: the client did not ask for the versions (ApiVersions), or is too old",
 			api.Name, version, api.Min, api.Max)

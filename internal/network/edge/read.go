@@ -45,6 +45,7 @@ type reader struct {
 	err     error // of the last readSome
 	now     bool  // the next read must not wait
 	dry     bool  // such a read found nothing
+	tokens  bool  // frames are bare tokens, without a header
 	taken   int   // frames taken since answers were sent
 	client  string
 	untimed uint // Produce and Fetch requests of the connection, of which one in timedOneIn is timed
@@ -63,12 +64,12 @@ func (in *reader) parse() error {
 		}
 		frame := in.buf.data[in.at:in.end]
 		size := int(int32(binary.BigEndian.Uint32(frame)))
-		if size < minHeaderBytes || size > int(c.frameLimit.Load()) {
+		if size < in.least() || size > int(c.frameLimit.Load()) {
 			return c.refuseSize(frame, size)
 		}
 		total := 4 + size
 		if have < total {
-			if have >= 4+headerPeekBytes {
+			if have >= 4+headerPeekBytes && !in.tokens {
 				if key, version, why := peekHeader(frame[4:]); why != none {
 					return refuseHeader(why, key, version)
 				}
@@ -97,7 +98,7 @@ func (in *reader) stuffed() bool {
 // take makes a request of a whole frame and queues it.
 func (in *reader) take(frame []byte, total int) error {
 	c := in.conn
-	h, why := parseHeader(frame)
+	h, why := in.header(frame)
 	if why != none {
 		return refuseHeader(why, h.key, h.version)
 	}

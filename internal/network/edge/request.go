@@ -193,7 +193,7 @@ func (q *Request) ReplyAndHangup(reason error) {
 
 func (q *Request) send(as outcome) {
 	n := q.reply.size() - 4
-	if n < 4 { // the check's arguments would be allocated at every call
+	if n < 4 && q.Version != TokenVersion { // the check's arguments would be allocated at every call
 		invariant.Check(false, "reply to API key %d without Begin", q.Key)
 	}
 	if n > math.MaxInt32 {

@@ -16,7 +16,6 @@ import (
 	"time"
 
 	"github.com/moldau/moldau/internal/clock"
-	"github.com/moldau/moldau/internal/network/auth"
 )
 
 // Defaults of Options, Kafka's where Kafka has them.
@@ -50,6 +49,8 @@ type Options struct {
 
 	// MaxFrameBytes is socket.request.max.bytes.
 	MaxFrameBytes int32
+	// FirstFrameBytes bounds the frames by listener until the handler sets another bound: sasl.server.max.receive.size.
+	FirstFrameBytes map[string]int32
 	// QueuedBytes is queued.max.request.bytes: what the frames of all
 	// connections that are being read or handled may hold together; one more
 	// of the largest size may always be finished. It is raised to two of the
@@ -201,8 +202,10 @@ func (s *Server) connect(name string, socket net.Conn) *Conn {
 	c.readable = c.in.readSome
 	c.cond.L = &c.mu
 	c.in.stage = classStage
-	c.identity.principal = auth.Anonymous
 	c.frameLimit.Store(s.frameLimit)
+	if n, ok := s.options.FirstFrameBytes[name]; ok {
+		c.SetFrameLimit(n)
+	}
 	c.lastTick.Store(s.tick.Load())
 	return c
 }
