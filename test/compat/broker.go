@@ -64,6 +64,7 @@ type broker struct {
 	addr       string
 	dir        string
 	properties string
+	jvm        []string // options of Kafka's virtual machine, before the class
 	cmd        *exec.Cmd
 	done       chan error
 }
@@ -118,7 +119,7 @@ func (b *broker) start(ctx context.Context) error {
 				return fmt.Errorf("Kafka cannot format %s: %w\n%s", b.dir, err, out)
 			}
 		}
-		b.cmd = b.s.java(context.Background(), "kafka.Kafka", b.properties)
+		b.cmd = b.s.java(context.Background(), append(slices.Clone(b.jvm), "kafka.Kafka", b.properties)...)
 	}
 	b.cmd.Stdout, b.cmd.Stderr = log, log
 	if err := b.cmd.Start(); err != nil {

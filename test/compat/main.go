@@ -39,7 +39,7 @@ type suite struct {
 }
 
 // The parts of a run, in order.
-var allParts = []string{"clients", "tools", "connect", "streams", "kgo", "swap", "crash", "txn"}
+var allParts = []string{"clients", "tools", "connect", "streams", "kgo", "swap", "crash", "txn", "security"}
 
 func main() {
 	var o options
@@ -111,6 +111,8 @@ func run(ctx context.Context, o options) (failed int, err error) {
 			s.swapPart(ctx)
 		case "txn":
 			err = s.txnPart(ctx)
+		case "security":
+			err = s.securityPart(ctx)
 		case "crash":
 			s.crashPart(ctx)
 		default:

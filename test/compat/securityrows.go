@@ -1,0 +1,188 @@
+package main
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+)
+
+func errorOf(code int16) error { return kerr.ErrorForCode(code) }
+
+// rows are all ways to connect to a broker, the good and the bad ones.
+func (p *securitySuite) rows(b *securityBroker, t delegatedToken) []securityRow {
+	rows := p.certificateRows(b)
+	for _, listener := range []int{onSASL, onSASLS} {
+		rows = append(rows, p.saslRows(b, listener, t)...)
+	}
+	again := securityRow{Name: "PLAIN, authenticated anew every 1.5 s", Bootstrap: b.at(onAgain), Protocol: "SASL_PLAINTEXT", Mechanism: "PLAIN", Username: "pia", Password: "pia-secret", user: "pia", Rest: 4000}
+	absent := securityRow{Name: "SCRAM-SHA-256 where only PLAIN is offered", Bootstrap: b.at(onAgain), Protocol: "SASL_PLAINTEXT", Mechanism: "SCRAM-SHA-256", Username: "sam", Password: "sam-secret",
+		user: "sam", ends: noMechanism}
+	rows = append(rows, again, absent)
+	for i := range rows {
+		r := &rows[i]
+		r.Prefix = fmt.Sprintf("sec-%s-%d", plainName(r.user), i)
+		if r.ends != allowed {
+			r.Other = "sec-none"
+		}
+		if strings.HasSuffix(r.Protocol, "SSL") {
+			r.Store = storePassword
+			if r.CA == "" {
+				r.CA = p.auth.ca.path
+			}
+		}
+	}
+	return rows
+}
+
+// certificateRows are those of the listeners with TLS alone.
+func (p *securitySuite) certificateRows(b *securityBroker) []securityRow {
+	row := func(name string, listener int, c *certificate, user string, ends ending) securityRow {
+		r := securityRow{Name: name, Bootstrap: b.at(listener), Protocol: "SSL", user: user, ends: ends}
+		if c != nil {
+			r.Cert = c.path
+		}
+		return r
+	}
+	rows := []securityRow{
+		row("client certificate, its name mapped", onMTLS, p.auth.alice, "alice@moldau", forbidden),
+		row("client certificate, by its distinguished name", onMTLS, p.auth.bob, "CN=bob,O=Moldau", forbidden),
+		row("client certificate of another authority", onMTLS, p.auth.stranger, "alice@moldau", refusedTLS),
+		row("client certificate that has expired", onMTLS, p.auth.late, "alice@moldau", refusedTLS),
+		row("no client certificate where one is required", onMTLS, nil, "alice@moldau", refusedTLS),
+		row("TLS without client certificate", onTLS, nil, "anyone", allowed),
+		row("client certificate that is not asked for", onTLS, p.auth.alice, "anyone", allowed),
+		row("TLS to a broker of another authority", onTLS, nil, "anyone", refusedTLS),
+	}
+	rows[len(rows)-1].CA = p.auth.other.path
+	for _, version := range []string{"TLSv1.2", "TLSv1.3"} {
+		r := row(version+" with client certificate", onMTLS, p.auth.alice, "alice@moldau", forbidden)
+		r.TLS = version
+		rows = append(rows, r)
+	}
+	return rows
+}
+
+// saslRows are those of a listener with SASL.
+func (p *securitySuite) saslRows(b *securityBroker, listener int, t delegatedToken) []securityRow {
+	protocol, over := "SASL_PLAINTEXT", ""
+	if listener == onSASLS {
+		protocol, over = "SASL_SSL", " over TLS"
+	}
+	var rows []securityRow
+	add := func(mechanism, name, user, login, password string, ends ending) *securityRow {
+		rows = append(rows, securityRow{Name: mechanism + over + ": " + name, Bootstrap: b.at(listener), Protocol: protocol, Mechanism: mechanism,
+			Username: login, Password: password, user: user, ends: ends})
+		return &rows[len(rows)-1]
+	}
+	for _, m := range []struct{ mechanism, user string }{{"PLAIN", "pia"}, {"SCRAM-SHA-256", "sam"}, {"SCRAM-SHA-512", "sue"}} {
+		add(m.mechanism, "good password", m.user, m.user, m.user+"-secret", forbidden)
+		add(m.mechanism, "wrong password", m.user, m.user, m.user+"-secreT", refusedSASL)
+		add(m.mechanism, "unknown user", m.user, "nobody", m.user+"-secret", refusedSASL)
+	}
+	add("SCRAM-SHA-512", "user of SCRAM-SHA-256 only", "sam", "sam", "sam-secret", refusedSASL)
+	token := func(name, token string, ends ending) {
+		add("OAUTHBEARER", name, "oda", "", "", ends).Token = token
+	}
+	i, good := p.tokens, claims("oda", nil)
+	token("good token", i.token(i.key, good), forbidden)
+	token("good token, several audiences", i.token(i.key, claims("oda", map[string]any{"aud": []string{"other", tokenAudience}})), forbidden)
+	token("expired token", i.token(i.key, claims("oda", map[string]any{"exp": good["iat"].(int64) - 7200, "iat": good["iat"].(int64) - 9000})), refusedSASL)
+	token("token without expiry", i.token(i.key, claims("oda", map[string]any{"exp": nil})), refusedSASL)
+	token("token without subject", i.token(i.key, claims("oda", map[string]any{"sub": nil})), refusedSASL)
+	token("token for another audience", i.token(i.key, claims("oda", map[string]any{"aud": "other"})), refusedSASL)
+	token("token of another issuer", i.token(i.key, claims("oda", map[string]any{"iss": "https://elsewhere.example"})), refusedSASL)
+	token("token signed with another key", i.token(i.other, good), refusedSASL)
+	token("unsigned token", i.unsigned(good), refusedSASL)
+	token("token signed with the public key as a secret", i.confused(good), refusedSASL)
+	if t.id == "" {
+		return rows
+	}
+	for _, m := range []string{"SCRAM-SHA-256", "SCRAM-SHA-512"} {
+		add(m, "delegation token", "tom", t.id, t.hmac, forbidden).Delegated = true
+		add(m, "delegation token with another secret", "tom", t.id, t.expiredHMAC, refusedSASL).Delegated = true
+		add(m, "delegation token that has expired", "tom", t.expiredID, t.expiredHMAC, refusedSASL).Delegated = true
+		add(m, "delegation token as a user", "tom", t.id, t.hmac, refusedSASL)
+	}
+	return rows
+}
+
+// lacksRow tells why a client cannot run a row; empty when it can.
+func lacksRow(client string, r securityRow) string {
+	switch {
+	case r.Delegated && (client == "confluent-kafka" || client == "sarama"):
+		return "the client has no delegation tokens"
+	case r.TLS != "" && client != "java":
+		return "shown by the Java client"
+	}
+	return ""
+}
+
+// endings are what a client says when a row ends that way, by client: a part of its text.
+var endings = map[string]map[ending]*regexp.Regexp{
+	"java": {
+		forbidden: regexp.MustCompile(`^other=TopicAuthorizationException: `), allowed: regexp.MustCompile(`^ok$`),
+		refusedSASL: regexp.MustCompile(`^create=SaslAuthenticationException: `), refusedTLS: regexp.MustCompile(`^create=SslAuthenticationException: `),
+		noMechanism: regexp.MustCompile(`^create=UnsupportedSaslMechanismException: `),
+	},
+	"confluent-kafka": {
+		forbidden: regexp.MustCompile(`^other=TOPIC_AUTHORIZATION_FAILED: `), allowed: regexp.MustCompile(`^ok$`),
+		refusedSASL: regexp.MustCompile(`^create=_AUTHENTICATION: `), refusedTLS: regexp.MustCompile(`^create=_SSL: `),
+		noMechanism: regexp.MustCompile(`^create=_AUTHENTICATION: `),
+	},
+	"franz-go": {
+		forbidden: regexp.MustCompile(`^other=TOPIC_AUTHORIZATION_FAILED: `), allowed: regexp.MustCompile(`^ok$`),
+		refusedSASL: regexp.MustCompile(`^create=.*SASL_AUTHENTICATION_FAILED`), refusedTLS: regexp.MustCompile(`^create=.*tls: `),
+		noMechanism: regexp.MustCompile(`^create=.*UNSUPPORTED_SASL_MECHANISM`),
+	},
+	"sarama": {
+		forbidden: regexp.MustCompile(`^other=.*not authorized to access this topic`), allowed: regexp.MustCompile(`^ok$`),
+		refusedSASL: regexp.MustCompile(`^create=.*SASL Authentication failed`), refusedTLS: regexp.MustCompile(`^create=.*tls: `),
+		noMechanism: regexp.MustCompile(`^create=.*mechanism`),
+	},
+}
+
+// compare checks all outcomes, and that what a client is told is the same on both brokers. How a refused handshake is
+// worded is the affair of the two libraries for TLS.
+func (p *securitySuite) compare() {
+	var kafka *securityBroker
+	for _, b := range p.brokers {
+		if b.name == kafkaName {
+			kafka = b
+		}
+	}
+	for _, b := range p.brokers {
+		for _, c := range securityClients {
+			if !slices.Contains(p.clients, c.name) {
+				continue
+			}
+			for _, r := range p.rows(b, delegatedToken{id: "known"}) {
+				name := fmt.Sprintf("%s, %s on %s", r.Name, c.name, b.name)
+				if why := lacksRow(c.name, r); why != "" {
+					p.report.note(name, result{"skip", why})
+					continue
+				}
+				p.report.check(name, p.outcome(c.name, r, b, kafka))
+			}
+		}
+	}
+}
+
+func (p *securitySuite) outcome(client string, r securityRow, b, kafka *securityBroker) error {
+	got := b.outcome[client][r.Name]
+	if want := endings[client][r.ends]; !want.MatchString(got) {
+		return fmt.Errorf("ended with %q, which is not like %s", got, want)
+	}
+	if kafka == nil || b == kafka || r.ends == refusedTLS {
+		return nil
+	}
+	if theirs := normaliseSecurity(kafka.outcome[client][r.Name]); normaliseSecurity(got) != theirs {
+		return fmt.Errorf("ended with %q, where Kafka has %q", normaliseSecurity(got), theirs)
+	}
+	return nil
+}
+
+// normaliseSecurity takes out of a text what differs between two runs.
+func normaliseSecurity(text string) string { return normalise(text) }
