@@ -51,9 +51,11 @@ type Conn struct {
 	broken     atomic.Bool   // no more bytes are sent or read; the goroutine is about to end
 
 	identity Identity
+	mute     Mute
 
 	// mu guards what follows. Under it nothing is called but the socket's
-	// SetReadDeadline, and no other lock of this package is taken.
+	// SetReadDeadline and the world's timers, and no other lock of this package is
+	// taken.
 	mu   sync.Mutex
 	cond sync.Cond
 	// head to tail are the requests whose answers are not yet being written, in
@@ -191,7 +193,7 @@ func (c *Conn) enqueue(q *Request) {
 // wait for their disk, so that one connection fills a group commit, and an
 // OffsetCommit behind OffsetCommit likewise. Their order is that of Serve.
 func (c *Conn) mayServe(q *Request) bool {
-	return c.inHand == 0 || pipelined(q.Key) && q.Key == c.inHandKey
+	return (c.inHand == 0 || pipelined(q.Key) && q.Key == c.inHandKey) && !c.quiet()
 }
 
 // pipelined tells the APIs whose requests wait for the disk but not for each other.
@@ -274,8 +276,11 @@ func (c *Conn) gathers() bool {
 
 // mustWait says that nothing more may be read for now.
 func (c *Conn) mustWait() bool {
-	return c.draining || c.full() || c.in.want > 0 && !c.granted
+	return c.draining || c.full() || c.quiet() || c.in.want > 0 && !c.granted
 }
+
+// quiet says that the connection is muted. At shutdown none is.
+func (c *Conn) quiet() bool { return c.mute.on && !c.draining }
 
 func (c *Conn) full() bool { return c.pending >= maxPending || c.pendingBytes >= maxPendingBytes }
 
@@ -343,6 +348,9 @@ func (c *Conn) answer(q *Request, as outcome) {
 		q.recycle()
 		return
 	}
+	if q.hush > 0 {
+		c.mute.begin(c, q)
+	}
 	if c.direct != nil {
 		c.mu.Unlock()
 		c.direct.pump()
@@ -356,7 +364,7 @@ func (c *Conn) answer(q *Request, as outcome) {
 	if mine {
 		c.writing = true
 	}
-	if c.asleep || c.next != nil && c.mayServe(c.next) {
+	if c.asleep || c.quiet() || c.next != nil && c.mayServe(c.next) {
 		c.wake()
 	}
 	c.mu.Unlock()
@@ -455,6 +463,7 @@ func (c *Conn) finish() {
 		c.cond.Wait()
 	}
 	c.asleep, c.dead = false, true
+	c.mute.stop()
 	idle, cancels := c.disband()
 	cancels = append(cancels, c.closers...)
 	c.closers = nil

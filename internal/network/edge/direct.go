@@ -168,6 +168,7 @@ func (d *DirectConn) Close(cause error) {
 		return
 	}
 	c.dead, c.cause = true, cause
+	c.mute.stop()
 	var lost []func([]byte, error)
 	for q := c.head; q != nil; q = q.next {
 		lost = append(lost, q.direct)

@@ -87,12 +87,12 @@ func (in *reader) parse() error {
 	}
 }
 
-// stuffed is full with the lock taken.
+// stuffed says, with the lock taken, that no more requests are to be made.
 func (in *reader) stuffed() bool {
 	c := in.conn
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.full()
+	return c.full() || c.quiet()
 }
 
 // take makes a request of a whole frame and queues it.

@@ -5,7 +5,9 @@ import (
 	"encoding/binary"
 	"math"
 	"net"
+	"time"
 
+	"github.com/moldau/moldau/internal/clock"
 	"github.com/moldau/moldau/internal/format/wire"
 	"github.com/moldau/moldau/internal/invariant"
 )
@@ -43,6 +45,8 @@ type Request struct {
 	cancel  func()
 	direct  func(response []byte, err error)
 	timing  timing
+	hush    time.Duration // the connection is muted for that after the answer
+	world   clock.World   // in which the time passes
 }
 
 // outcome is what became of a request.

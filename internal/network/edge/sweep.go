@@ -24,12 +24,12 @@ func (s *Server) sweep() {
 	idle, stall := s.ticks(s.options.IdleTimeout), s.ticks(maxWriteStall)
 	for c := range s.conns {
 		c.mu.Lock()
-		writing, pending := c.writing, c.pending
+		writing, rests := c.writing, c.pending == 0 && !c.mute.on
 		c.mu.Unlock()
 		switch {
 		case writing && now-c.wroteTick.Load() > stall:
 			c.kill(refuse(WriteTooSlow, "the client has taken nothing of its replies for %v", maxWriteStall))
-		case pending == 0 && s.options.IdleTimeout > 0 && now-c.lastTick.Load() > idle:
+		case rests && s.options.IdleTimeout > 0 && now-c.lastTick.Load() > idle:
 			c.kill(refuse(IdleTooLong, "no whole request for connections.max.idle.ms (%v)", s.options.IdleTimeout))
 		}
 	}
