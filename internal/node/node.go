@@ -71,6 +71,7 @@ type Node struct {
 	transactions *coordinator.Transactions
 	delivery     *share.Delivery
 	telemetry    *telemetry.Table
+	authorizer   *broker.Authorizer // nil: everybody may do everything
 	broker       *broker.Broker
 	server       *edge.Server
 	monitor      monitor
@@ -134,7 +135,7 @@ func Begin(o Options, ready func(error)) (*Node, error) {
 
 // build makes the parts, bottom up.
 func (n *Node) build() error {
-	for _, step := range []func() error{n.listen, n.openStores, n.openQuorum} {
+	for _, step := range []func() error{n.openAuthorizer, n.listen, n.openStores, n.openQuorum} {
 		if err := step(); err != nil {
 			return err
 		}
@@ -158,7 +159,7 @@ func (n *Node) build() error {
 		NodeID: n.static.NodeID(), ClusterID: n.identity.ClusterID, World: n.o.World, Logger: n.o.Logger,
 		Config: n.Config, Quorum: quorum.Served{Quorum: n.quorum}, MetadataTopic: quorum.Topic, Table: n.table, Stores: n.stores, Groups: n.groups, Shares: n.shares,
 		Controllers: n.listeners.AdvertisedController, Telemetry: n.telemetry, LogLevel: n.o.LogLevel, Delivery: n.delivery,
-		Transactions: n.transactions,
+		Transactions: n.transactions, Authorizer: n.authorizer,
 	})
 	n.groups.ServeShareGroups(n.shareParts())
 	n.quorum.Subscribe(n.follow)
@@ -315,6 +316,7 @@ func (n *Node) previousEpoch() int64 {
 // follow brings every part to the newest metadata, the partition table before
 // those who look partitions up. A nil delta is the image at start.
 func (n *Node) follow(img *metadata.Image, d *metadata.Delta) {
+	n.authorize(img, d)
 	n.configure(img, d)
 	if d == nil {
 		if err := n.table.Load(img); err != nil {

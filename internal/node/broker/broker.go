@@ -76,6 +76,8 @@ type Options struct {
 	LogLevel *slog.LevelVar
 	// Telemetry takes what clients push.
 	Telemetry *telemetry.Table
+	// Authorizer decides what peers may do; nil lets everybody do everything.
+	Authorizer *Authorizer
 }
 
 // Broker answers requests.
@@ -97,6 +99,7 @@ type Broker struct {
 	transactions *coordinator.Transactions
 	telemetry    *telemetry.Table
 	logLevel     *slog.LevelVar
+	authorizer   *Authorizer // nil: everybody may do everything
 
 	// handlers has every API that is served; it never changes.
 	handlers    map[int16]handler
@@ -121,7 +124,7 @@ func New(o Options) *Broker {
 	}
 	b.controllers, b.shares, b.delivery = o.Controllers, o.Shares, o.Delivery
 	b.figures, b.transactions = newFigures(), o.Transactions
-	b.telemetry, b.logLevel = o.Telemetry, o.LogLevel
+	b.telemetry, b.logLevel, b.authorizer = o.Telemetry, o.LogLevel, o.Authorizer
 	b.sessions = newSessionCache(o.World, int(o.Config().GetLong("max.incremental.fetch.session.cache.slots")))
 	return b
 }

@@ -1,0 +1,81 @@
+package node
+
+import (
+	"bytes"
+	"fmt"
+	"strings"
+
+	"github.com/moldau/moldau/internal/config"
+	"github.com/moldau/moldau/internal/format/wire"
+	"github.com/moldau/moldau/internal/machine/acl"
+	"github.com/moldau/moldau/internal/machine/metadata"
+	"github.com/moldau/moldau/internal/node/broker"
+)
+
+// standardAuthorizer is the class whose rules are built in.
+const standardAuthorizer = "org.apache.kafka.metadata.authorizer.StandardAuthorizer"
+
+// openAuthorizer makes the authorizer that the settings want: none, one that decides, or one that only remembers for acl learn.
+func (n *Node) openAuthorizer() error {
+	cfg := n.static
+	switch class := strings.TrimSpace(cfg.GetString("authorizer.class.name")); {
+	case class == standardAuthorizer:
+		n.authorizer = broker.NewAuthorizer(n.o.World, n.o.Logger)
+		n.authorizer.SetRules(acl.NewSet(aclConfig(cfg), nil))
+	case class != "":
+		return fmt.Errorf("authorizer.class.name is %q, a class of Java's that cannot run here; write %s for the built-in rules, or leave it empty for none", class, standardAuthorizer)
+	case cfg.GetBool("moldau.acl.learn"):
+		n.authorizer = broker.NewAuthorizer(n.o.World, n.o.Logger)
+	}
+	return nil
+}
+
+// aclConfig is what of the settings concerns who may do what.
+func aclConfig(cfg *config.BrokerConfig) acl.Config {
+	c := acl.Config{AllowIfNoRule: cfg.GetBool("allow.everyone.if.no.acl.found")}
+	for text := range strings.SplitSeq(cfg.GetString("super.users"), ";") {
+		if text = strings.TrimSpace(text); text != "" {
+			c.SuperUsers = append(c.SuperUsers, text)
+		}
+	}
+	return c
+}
+
+// authorize has the authorizer decide by the rules of an image. A nil delta is the image at start.
+func (n *Node) authorize(img *metadata.Image, d *metadata.Delta) {
+	switch {
+	case n.authorizer == nil || n.authorizer.Rules() == nil:
+	case d == nil:
+		n.authorizer.SetRules(acl.NewSet(aclConfig(n.static), img.ACLs()))
+	case d.Changed().ACLs:
+		added, removed := changedACLs(d.Base().ACLs(), img.ACLs())
+		n.authorizer.SetRules(n.authorizer.Rules().With(added, removed))
+	}
+}
+
+// changedACLs are the rules by which two lists, sorted by id, differ.
+func changedACLs(before, after []*wire.AccessControlEntryRecord) (added []*wire.AccessControlEntryRecord, removed []wire.UUID) {
+	for len(before) > 0 || len(after) > 0 {
+		order := 0
+		switch {
+		case len(before) == 0:
+			order = 1
+		case len(after) == 0:
+			order = -1
+		default:
+			order = bytes.Compare(before[0].ID[:], after[0].ID[:])
+		}
+		switch {
+		case order < 0:
+			removed, before = append(removed, before[0].ID), before[1:]
+		case order > 0:
+			added, after = append(added, after[0]), after[1:]
+		default:
+			if before[0] != after[0] {
+				added = append(added, after[0])
+			}
+			before, after = before[1:], after[1:]
+		}
+	}
+	return added, removed
+}
