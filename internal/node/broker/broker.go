@@ -19,12 +19,14 @@ import (
 	"log/slog"
 	"reflect"
 	"sync"
+	"sync/atomic"
 
 	"github.com/moldau/moldau/internal/clock"
 	"github.com/moldau/moldau/internal/config"
 	"github.com/moldau/moldau/internal/disk/commitlog"
 	"github.com/moldau/moldau/internal/format/wire"
 	"github.com/moldau/moldau/internal/machine/metadata"
+	"github.com/moldau/moldau/internal/network/auth"
 	"github.com/moldau/moldau/internal/network/edge"
 	"github.com/moldau/moldau/internal/node/coordinator"
 	"github.com/moldau/moldau/internal/node/partition"
@@ -76,6 +78,10 @@ type Options struct {
 	LogLevel *slog.LevelVar
 	// Telemetry takes what clients push.
 	Telemetry *telemetry.Table
+	// SASL has the mechanisms of each listener with SASL; SetSASL changes it.
+	SASL map[string]*auth.Server
+	// Protocols says how each listener is protected.
+	Protocols map[string]config.SecurityProtocol
 	// Authorizer decides what peers may do; nil lets everybody do everything.
 	Authorizer *Authorizer
 }
@@ -99,6 +105,9 @@ type Broker struct {
 	transactions *coordinator.Transactions
 	telemetry    *telemetry.Table
 	logLevel     *slog.LevelVar
+	protocols    map[string]config.SecurityProtocol // never changes
+	sasl         atomic.Pointer[map[string]*saslListener] // nil: no listener has SASL
+	refusals     refusalLog
 	authorizer   *Authorizer // nil: everybody may do everything
 
 	// handlers has every API that is served; it never changes.
@@ -125,12 +134,19 @@ func New(o Options) *Broker {
 	b.controllers, b.shares, b.delivery = o.Controllers, o.Shares, o.Delivery
 	b.figures, b.transactions = newFigures(), o.Transactions
 	b.telemetry, b.logLevel, b.authorizer = o.Telemetry, o.LogLevel, o.Authorizer
+	b.protocols = o.Protocols
+	for name, server := range o.SASL {
+		b.SetSASL(name, server)
+	}
 	b.sessions = newSessionCache(o.World, int(o.Config().GetLong("max.incremental.fetch.session.cache.slots")))
 	return b
 }
 
 // Serve answers one request.
 func (b *Broker) Serve(q *edge.Request) {
+	if b.sasl.Load() != nil && !b.admitted(q) {
+		return
+	}
 	key, version := q.Key, q.Version
 	h, ok := b.handlers[key]
 	if info, known := wire.Lookup(key); !ok || !known || info.Listeners&b.side(q) == 0 {

@@ -38,6 +38,8 @@ func table() map[int16]handler {
 		wire.KeyDeleteShareGroupState:        shared[wire.DeleteShareGroupStateRequest]((*coordinator.Shares).DeleteShareGroupState),
 		wire.KeyReadShareGroupStateSummary:   shared[wire.ReadShareGroupStateSummaryRequest]((*coordinator.Shares).ReadShareGroupStateSummary),
 		wire.KeyApiVersions:                  now(serveAPIVersions),
+		wire.KeySaslHandshake:                now(serveSASLHandshake),
+		wire.KeySaslAuthenticate:             now(serveSASLAuthenticate),
 		wire.KeyCreateTopics:                 forward[wire.CreateTopicsRequest, *wire.CreateTopicsRequest, *wire.CreateTopicsResponse](),
 		wire.KeyDeleteTopics:                 forward[wire.DeleteTopicsRequest, *wire.DeleteTopicsRequest, *wire.DeleteTopicsResponse](),
 		wire.KeyCreatePartitions:             forward[wire.CreatePartitionsRequest, *wire.CreatePartitionsRequest, *wire.CreatePartitionsResponse](),

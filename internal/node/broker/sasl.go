@@ -1,0 +1,371 @@
+package broker
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/moldau/moldau/internal/clock"
+	"github.com/moldau/moldau/internal/format/wire"
+	"github.com/moldau/moldau/internal/network/auth"
+	"github.com/moldau/moldau/internal/network/edge"
+)
+
+// leastBetweenLogins is how far apart the beginnings of two re-authentications of a connection are at least, as in Kafka.
+const leastBetweenLogins = time.Second
+
+// loginState is how far a connection's authentication has come.
+type loginState int8
+
+const (
+	loginBegins    loginState = iota // ApiVersions or SaslHandshake
+	loginHandshake                   // SaslHandshake only: the versions were told
+	loginTokens                      // the mechanism's tokens
+	loginDone                        // any request
+	loginBadMech                     // a re-authentication that wants another mechanism than before
+	loginFailed                      // nothing: the connection is about to end
+)
+
+// login is what is kept of one connection's authentication. It belongs to the connection's goroutine.
+type login struct {
+	state     loginState
+	counts    *loginCounts
+	mechanism string
+	asked     string // the mechanism that a re-authentication wanted instead
+	exchange  auth.Exchange
+	// framed: tokens come in SaslAuthenticate requests (handshake version 1), not bare.
+	framed bool
+	// renews: the peer understands how long its session lasts (SaslAuthenticate version 1, KIP-368).
+	renews bool
+	// again: the peer was authenticated before, as who.
+	again bool
+	who   auth.Principal
+	// ends is when the session is over, in the world's monotonic time; 0 is never.
+	ends time.Duration
+	// renewed is when the last re-authentication began; any tells whether there was one.
+	renewed    time.Duration
+	anyRenewal bool
+}
+
+// saslListener is what a listener with SASL authenticates with.
+type saslListener struct {
+	server *auth.Server
+	counts *loginCounts
+}
+
+// SetSASL has connections from now on authenticate with a server; exchanges under way go on with theirs.
+func (b *Broker) SetSASL(listener string, server *auth.Server) {
+	next := make(map[string]*saslListener)
+	if old := b.sasl.Load(); old != nil {
+		for name, l := range *old {
+			next[name] = l
+		}
+	}
+	counts := new(loginCounts)
+	if old := next[listener]; old != nil {
+		counts = old.counts
+	}
+	next[listener] = &saslListener{server: server, counts: counts}
+	b.sasl.Store(&next)
+}
+
+// admitted says whether a request may be served; one that may not, it has answered. It is Kafka's SaslServerAuthenticator:
+// before authentication only ApiVersions, SaslHandshake and SaslAuthenticate pass, in that order.
+func (b *Broker) admitted(q *edge.Request) bool {
+	identity := q.Conn().Identity()
+	l, _ := identity.Login().(*login)
+	if l == nil {
+		listener := (*b.sasl.Load())[q.Conn().Listener()]
+		if listener == nil {
+			return true
+		}
+		l = &login{counts: listener.counts}
+		identity.SetLogin(l)
+	}
+	switch l.state {
+	case loginDone:
+		return b.stillAdmitted(q, l)
+	case loginBegins, loginHandshake:
+		b.serveBeforeTokens(q, l)
+	case loginTokens:
+		b.serveToken(q, l)
+	case loginBadMech:
+		b.refuseLogin(q, l, fmt.Sprintf("SASL mechanism '%s' requested by client is not supported for re-authentication of mechanism '%s'", l.asked, l.mechanism), nil, nil)
+	default:
+		q.Hangup(nil)
+	}
+	return false
+}
+
+// stillAdmitted is admitted for a peer that has authenticated: it may begin anew, and must when its session is over.
+func (b *Broker) stillAdmitted(q *edge.Request, l *login) bool {
+	if l.ends == 0 {
+		return true
+	}
+	now := b.world.Mono()
+	if q.Key == wire.KeySaslHandshake && (!l.anyRenewal || now-l.renewed >= leastBetweenLogins) {
+		l.renewed, l.anyRenewal = now, true
+		l.again, l.framed = true, false
+		l.state = loginHandshake
+		q.Conn().SetFrameLimit(b.maxTokenFrame())
+		b.serveBeforeTokens(q, l)
+		return false
+	}
+	if now <= l.ends {
+		return true
+	}
+	l.state = loginFailed
+	l.counts.expired.Add(1)
+	q.Hangup(fmt.Errorf("the session of %s is over (connections.max.reauth.ms, or the credential's end) and the client did not authenticate again before this %s request",
+		bounded(l.who.String()), wire.APIName(q.Key)))
+	return false
+}
+
+// maxTokenFrame bounds frames during authentication.
+func (b *Broker) maxTokenFrame() int32 {
+	return int32(b.config().GetInt("sasl.server.max.receive.size"))
+}
+
+// serveBeforeTokens serves ApiVersions and SaslHandshake, and ends connections that ask for anything else.
+func (b *Broker) serveBeforeTokens(q *edge.Request, l *login) {
+	r := served(q.Key)
+	fits := q.Version >= r.min && q.Version <= r.max
+	switch {
+	case q.Key == wire.KeyApiVersions && l.state == loginBegins:
+		if !fits {
+			b.refuseAPIVersions(q)
+			return
+		}
+		m := new(wire.ApiVersionsRequest)
+		if !decoded(q, m) {
+			return
+		}
+		answer := serveAPIVersions(b, q, m)
+		if answer.ErrorCode == wire.None {
+			l.state = loginHandshake
+		}
+		reply(q, answer)
+	case q.Key == wire.KeySaslHandshake && fits:
+		m := new(wire.SaslHandshakeRequest)
+		if decoded(q, m) {
+			b.handshake(q, l, strings.Clone(m.Mechanism))
+		}
+	default:
+		l.state = loginFailed
+		q.Hangup(fmt.Errorf("listener %s: a %s request (version %d) came where SaslHandshake was due: give the client a security.protocol with SASL, or the address of another listener",
+			q.Conn().Listener(), wire.APIName(q.Key), q.Version))
+	}
+}
+
+// decoded decodes a request, or ends the connection.
+func decoded(q *edge.Request, m wire.Message) bool {
+	r := wire.NewReader(q.Body)
+	m.Decode(r, q.Version)
+	if err := r.Err(); err != nil {
+		q.Hangup(malformed(q, err))
+		return false
+	}
+	return true
+}
+
+// handshake begins the exchange of a mechanism (KIP-43, KIP-152).
+func (b *Broker) handshake(q *edge.Request, l *login, mechanism string) {
+	server := (*b.sasl.Load())[q.Conn().Listener()].server
+	l.framed = q.Version >= 1
+	answer := &wire.SaslHandshakeResponse{Mechanisms: server.Mechanisms()}
+	x, err := server.Begin(mechanism)
+	if err != nil {
+		answer.ErrorCode = wire.UnsupportedSaslMechanism
+		b.refuseLogin(q, l, "Unsupported SASL mechanism "+bounded(mechanism), err, answer)
+		return
+	}
+	if l.again && mechanism != l.mechanism {
+		l.state, l.asked = loginBadMech, mechanism
+	} else {
+		l.state, l.mechanism, l.exchange = loginTokens, mechanism, x
+		edge.TakeTokens(q.Conn(), !l.framed)
+	}
+	reply(q, answer)
+}
+
+// serveToken takes one token of the mechanism, bare or in a SaslAuthenticate request.
+func (b *Broker) serveToken(q *edge.Request, l *login) {
+	if !l.framed {
+		b.step(q, l, q.Body)
+		return
+	}
+	if q.Key != wire.KeySaslAuthenticate {
+		b.refuseLogin(q, l, "a "+wire.APIName(q.Key)+" request came where SaslAuthenticate was due", nil, b.outOfOrder(q))
+		return
+	}
+	if r := served(q.Key); q.Version < r.min || q.Version > r.max {
+		l.state = loginFailed
+		q.Hangup(fmt.Errorf("SaslAuthenticate has no version %d", q.Version))
+		return
+	}
+	m := new(wire.SaslAuthenticateRequest)
+	if decoded(q, m) {
+		l.renews = l.renews || q.Version > 0
+		b.step(q, l, m.AuthBytes)
+	}
+}
+
+// outOfOrder is the answer to a request between the tokens, nil where the connection is closed without one.
+//
+// Differs from Kafka: only SaslHandshake and ApiVersions are answered with ILLEGAL_SASL_STATE. Any other request is not
+// taken apart before its sender is known.
+func (b *Broker) outOfOrder(q *edge.Request) response {
+	r := served(q.Key)
+	switch {
+	case q.Version < r.min || q.Version > r.max:
+		return nil
+	case q.Key == wire.KeySaslHandshake:
+		return serveSASLHandshake(b, q, nil)
+	case q.Key == wire.KeyApiVersions:
+		return b.apiVersions(q, wire.IllegalSaslState)
+	}
+	return nil
+}
+
+// step hands a token to the exchange and sends its answer.
+func (b *Broker) step(q *edge.Request, l *login, token []byte) {
+	answer, done, err := l.exchange.Step(bytes.Clone(token))
+	if err == nil && done && l.again {
+		if who := l.exchange.Identity().Principal; who.Type != l.who.Type || who.Name != l.who.Name {
+			err = &auth.Refusal{Message: fmt.Sprintf("Cannot change principals during re-authentication from %s.%s: %s.%s", l.who.Type, l.who.Name, who.Type, who.Name)}
+		}
+	}
+	if err != nil {
+		b.refuseStep(q, l, err)
+		return
+	}
+	var lifetime int64
+	if done {
+		lifetime = b.loggedIn(q, l)
+	}
+	if !l.framed {
+		resp := q.BeginToken()
+		resp.Buf = append(resp.Buf, answer...)
+		q.Reply()
+		return
+	}
+	reply(q, &wire.SaslAuthenticateResponse{AuthBytes: answer, SessionLifetimeMs: lifetime})
+}
+
+// refuseStep ends an exchange that failed. The client sees no more of the reason than a Refusal allows.
+func (b *Broker) refuseStep(q *edge.Request, l *login, err error) {
+	text := "Authentication failed during authentication due to invalid credentials with SASL mechanism " + l.mechanism
+	var r *auth.Refusal
+	if errors.As(err, &r) {
+		if text = r.Message; l.again {
+			text = r.AgainMessage()
+		}
+		err = r.Cause
+	}
+	var answer response
+	if l.framed {
+		answer = &wire.SaslAuthenticateResponse{ErrorCode: wire.SaslAuthenticationFailed, ErrorMessage: &text}
+	}
+	b.refuseLogin(q, l, text, err, answer)
+}
+
+// loggedIn takes over what an exchange proved and gives the session's lifetime in ms, 0 without end (KIP-368).
+func (b *Broker) loggedIn(q *edge.Request, l *login) int64 {
+	proved := l.exchange.Identity()
+	l.state, l.exchange, l.who = loginDone, nil, proved.Principal
+	c := q.Conn()
+	c.Identity().SetPrincipal(proved.Principal)
+	c.SetFrameLimit(math.MaxInt32)
+	edge.TakeTokens(c, false)
+	l.counts.succeeded(b.world.Mono(), l)
+	lifetime, limited := int64(math.MaxInt64), false
+	if ms := b.maxReauthMs(c.Listener(), l.mechanism); ms > 0 {
+		lifetime, limited = ms, true
+	}
+	if proved.ExpiresMs != 0 {
+		lifetime, limited = min(lifetime, proved.ExpiresMs-clock.Millis(b.world.Now())), true
+	}
+	if l.ends = 0; !limited {
+		return 0
+	}
+	lifetime = max(lifetime, 0)
+	l.ends = max(b.world.Mono()+time.Duration(min(lifetime, math.MaxInt64/int64(4*time.Millisecond)))*time.Millisecond, 1)
+	return lifetime
+}
+
+// maxReauthMs is connections.max.reauth.ms as it holds for a mechanism of a listener.
+func (b *Broker) maxReauthMs(listener, mechanism string) int64 {
+	text, _ := b.config().ForListener(listener, strings.ToLower(mechanism)+".connections.max.reauth.ms")
+	ms, err := strconv.ParseInt(text, 10, 64)
+	if err != nil {
+		return 0 // the settings were checked: there is none
+	}
+	return ms
+}
+
+// refuseLogin ends a connection whose authentication failed: after connection.failed.authentication.delay.ms it gets the answer, if
+// there is one, and is closed. Until then nothing is read of it.
+func (b *Broker) refuseLogin(q *edge.Request, l *login, text string, cause error, answer response) {
+	l.state, l.exchange = loginFailed, nil
+	l.counts.failed(l)
+	b.tellRefused(q, l, text, cause)
+	edge.StopReading(q.Conn())
+	if answer != nil {
+		resp := q.Begin()
+		resp.Buf = answer.Append(resp.Buf, q.Version)
+	}
+	q.Release()
+	end := func() {
+		if answer == nil {
+			q.Hangup(errLoginFailed)
+			return
+		}
+		q.ReplyAndHangup(errLoginFailed)
+	}
+	delay := time.Duration(b.config().GetInt("connection.failed.authentication.delay.ms")) * time.Millisecond
+	if delay <= 0 {
+		end()
+		return
+	}
+	b.world.AfterFunc(delay, end)
+}
+
+// errLoginFailed ends a connection; why was told already.
+var errLoginFailed = errors.New("authentication failed")
+
+// tellRefused logs a failed authentication: who as far as the mechanism says, from where, how and why.
+func (b *Broker) tellRefused(q *edge.Request, l *login, text string, cause error) {
+	skipped, ok := b.refusals.allow(b.world.Mono())
+	if !ok {
+		return
+	}
+	what := "authentication failed"
+	if l.again {
+		what = "re-authentication failed"
+	}
+	c := q.Conn()
+	attrs := []any{"listener", c.Listener(), "peer", c.RemoteAddr().String(), "connection", c.ID(), "client", bounded(q.ClientID), "mechanism", l.mechanism, "reason", bounded(text)}
+	if l.again {
+		attrs = append(attrs, "principal", bounded(l.who.String()))
+	}
+	if cause != nil {
+		attrs = append(attrs, "cause", bounded(cause.Error()))
+	}
+	b.logger.Info(what, append(attrs, "alike", skipped)...)
+}
+
+// serveSASLHandshake answers a handshake of a peer that cannot begin (anew): it has authenticated, or is on a listener without SASL.
+func serveSASLHandshake(*Broker, *edge.Request, *wire.SaslHandshakeRequest) *wire.SaslHandshakeResponse {
+	return &wire.SaslHandshakeResponse{ErrorCode: wire.IllegalSaslState}
+}
+
+// serveSASLAuthenticate answers a token for which no handshake was made.
+func serveSASLAuthenticate(*Broker, *edge.Request, *wire.SaslAuthenticateRequest) *wire.SaslAuthenticateResponse {
+	return &wire.SaslAuthenticateResponse{
+		ErrorCode: wire.IllegalSaslState, ErrorMessage: text("SaslAuthenticate request received after successful authentication"),
+	}
+}
