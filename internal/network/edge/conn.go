@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"crypto/tls"
 	"errors"
 	"io"
 	"net"
@@ -35,8 +36,10 @@ type Conn struct {
 	server   *Server               // nil for a connection without a socket
 	socket   net.Conn              // nil for a connection without a socket
 	direct   *DirectConn           // nil for a connection with a socket
-	raw      syscall.RawConn       // nil when the socket is not plain TCP
-	readable func(fd uintptr) bool // in.readSome, bound once
+	raw      syscall.RawConn       // nil when the socket is not TCP, with or without TLS
+	readable func(fd uintptr) bool // in.readSome or in.readSecure, bound once
+	tls      *tls.Conn             // nil without TLS; otherwise socket is the same
+	below    *below                // nil without TLS; otherwise what lies below it
 
 	counts metric.Shard // this connection's copy of the server's counters
 
@@ -49,6 +52,7 @@ type Conn struct {
 	served     atomic.Int64  // when the handler returned from the last timed request, in monotonic time
 	queued     atomic.Bool   // it waits for the budget
 	broken     atomic.Bool   // no more bytes are sent or read; the goroutine is about to end
+	shaking    atomic.Bool   // its TLS handshake is under way
 
 	identity Identity
 	mute     Mute
@@ -144,7 +148,12 @@ var errDrained = errors.New("the server stops")
 
 // run is the connection's goroutine.
 func (c *Conn) run() {
-	for {
+	if c.tls != nil {
+		if err := c.handshake(); err != nil {
+			c.kill(err)
+		}
+	}
+	for !c.broken.Load() {
 		if err := c.in.parse(); err != nil {
 			c.kill(err)
 			break
@@ -436,9 +445,11 @@ func (c *Conn) kill(cause error) {
 	case *net.TCPConn:
 		s.CloseRead()  //nolint:errcheck // the peer may be gone already
 		s.CloseWrite() //nolint:errcheck // the peer may be gone already
-	case interface{ NetConn() net.Conn }:
-		// TLS would wait to say good-bye first.
-		s.NetConn().Close() //nolint:errcheck // nothing is owed to the peer any more
+	case *tls.Conn:
+		c.below.hangUp()
+		if c.shaking.Load() {
+			c.server.handshakes.abandon(c)
+		}
 	default:
 		s.Close() //nolint:errcheck // nothing is owed to the peer any more
 	}
@@ -450,6 +461,9 @@ func (c *Conn) drain() {
 	c.draining = true
 	c.wake()
 	c.mu.Unlock()
+	if c.shaking.Load() {
+		c.kill(errDrained)
+	}
 }
 
 // finish gives the connection up: what the handler still has is cancelled, and

@@ -19,7 +19,7 @@
 //     borrows memory then.
 //   - Memory follows bytes that came, never bytes that are claimed, and all
 //     frames being read or handled share one budget.
-//   - Every wait is bounded: by the idle time for silent peers, by the write
+//   - Every wait is bounded: by the handshake time, by the idle time for silent peers, by the write
 //     time for peers that do not take their replies, by the budget's eviction for
 //     those that hold memory and do not go on.
 //   - A buffer goes back to its pool only when the socket is done with it.

@@ -114,13 +114,21 @@ const (
 	WriteTooSlow              // the peer does not take its replies
 	FileShort                 // a file part had fewer bytes than the reply promised
 	ReplyTooLarge             // a reply above 2 GiB
+	PlaintextClient           // plaintext on a listener with TLS
+	HandshakeTooSlow          // a TLS handshake took too long, or gave way to others
+	NoCommonTLS               // no TLS version or cipher suite in common
+	CertificateRefused        // a client's certificate is missing or not accepted
+	RejectedByPeer            // the client did not accept our certificate, or broke off
+	PeerUnknown               // no principal for the client's certificate
+	HandshakeFailed           // anything else in a TLS handshake
 	reasonCount
 )
 
 var reasonNames = [reasonCount]string{
 	"none", "tls-client", "http-client", "ssh-client", "frame-too-large", "frame-negative", "bad-header", "unknown-api",
 	"unsupported-version", "too-many-connections", "too-many-connections-from-address", "idle", "read-too-slow",
-	"write-too-slow", "file-short", "reply-too-large",
+	"write-too-slow", "file-short", "reply-too-large", "plaintext-client", "handshake-too-slow", "no-common-tls",
+	"certificate-refused", "rejected-by-peer", "peer-unknown", "handshake-failed",
 }
 
 // String is the reason as metrics and logs name it.

@@ -2,6 +2,7 @@ package edge
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/moldau/moldau/internal/format/wire"
 )
@@ -67,9 +68,20 @@ func refuseHeader(why Reason, key, version int16) error {
 // answerHTTP tells a browser where it is. What it sent is taken off the socket
 // first, where that is possible, so that the close does not destroy the answer.
 func (c *Conn) answerHTTP() {
+	if c.tls == nil {
+		c.tellStranger(c.httpAnswer())
+		return
+	}
+	c.tls.SetWriteDeadline(c.server.world.Now().Add(courtesy)) //nolint:errcheck // a courtesy
+	c.tls.Write([]byte(c.httpAnswer()))                        //nolint:errcheck // a courtesy
+}
+
+// courtesy is how long a stranger may take to read what we have to say.
+const courtesy = time.Second
+
+func (c *Conn) httpAnswer() string {
 	text := fmt.Sprintf("This is the listener %s of a Moldau broker. It speaks Kafka's binary protocol, not HTTP: "+
 		"point a Kafka client here (bootstrap.servers=%s).\n", c.listener, c.LocalAddr())
-	answer := fmt.Sprintf("HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n"+
+	return fmt.Sprintf("HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n"+
 		"Content-Length: %d\r\n\r\n%s", len(text), text)
-	c.tellStranger(answer)
 }

@@ -3,6 +3,7 @@ package edge
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -65,6 +66,9 @@ type Options struct {
 	// socket.receive.buffer.bytes; 0 or less leaves them to the system, which
 	// then adapts them.
 	SendBuffer, ReceiveBuffer int
+	// Handshaken is told of every finished TLS handshake, on the connection's goroutine: it sets the peer's principal.
+	// Its error ends the connection. It may be nil.
+	Handshaken func(c *Conn, state tls.ConnectionState) error
 }
 
 // Server is a set of listeners and their connections.
@@ -78,6 +82,7 @@ type Server struct {
 	budget     budget
 	counts     counts
 	traffic    *traffic
+	handshakes handshakes
 	tick       atomic.Uint32 // the number of sweeps
 	routines   sync.WaitGroup
 
@@ -119,6 +124,7 @@ func New(o Options) *Server {
 	if o.IdleTimeout > 0 {
 		s.tickEvery = max(shortestTick, min(longestTick, o.IdleTimeout/ticksPerIdle))
 	}
+	s.handshakes.world = o.World
 	s.conns = make(map[*Conn]struct{})
 	s.perIP = make(map[netip.Addr]int)
 	return s
@@ -140,6 +146,18 @@ var ErrClosed = errors.New("the server is closed")
 // configuration; addr is host:port, with port 0 for any. It returns the address
 // it listens on.
 func (s *Server) Listen(name, addr string) (net.Addr, error) {
+	l, err := s.socketFor(name, addr)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.serve(name, l, nil); err != nil {
+		return nil, err
+	}
+	return l.Addr(), nil
+}
+
+// socketFor makes a listening socket.
+func (s *Server) socketFor(name, addr string) (net.Listener, error) {
 	config := net.ListenConfig{Control: func(_, _ string, raw syscall.RawConn) error {
 		var failed error
 		err := raw.Control(func(fd uintptr) {
@@ -154,15 +172,12 @@ func (s *Server) Listen(name, addr string) (net.Addr, error) {
 		return nil, fmt.Errorf("listener %s cannot listen on %q: %w (is another process there? change listeners in the configuration)",
 			name, addr, err)
 	}
-	if err := s.Serve(name, l); err != nil {
-		return nil, err
-	}
-	return l.Addr(), nil
+	return l, nil
 }
 
-// Serve accepts from a listener that somebody else made (TLS). It returns at
-// once; the listener is the server's from then on.
-func (s *Server) Serve(name string, l net.Listener) error {
+// serve begins to accept, with TLS if there is a config. The listener is the
+// server's from then on.
+func (s *Server) serve(name string, l net.Listener, config *tls.Config) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
@@ -176,13 +191,15 @@ func (s *Server) Serve(name string, l net.Listener) error {
 	if s.sweeper == nil {
 		s.sweeper = s.world.AfterFunc(s.tickEvery, s.sweep)
 	}
-	s.background("edge: accept on "+name, func() { s.accept(name, l) })
+	s.background("edge: accept on "+name, func() { s.accept(name, l, config) })
 	return nil
 }
 
 // ServeConn serves one connection that somebody else made (a test's pipe).
-func (s *Server) ServeConn(name string, socket net.Conn) {
-	c := s.connect(name, socket)
+func (s *Server) ServeConn(name string, socket net.Conn) { s.open(s.connect(name, socket)) }
+
+// open starts a connection, or says why not.
+func (s *Server) open(c *Conn) {
 	why, err := s.admit(c)
 	if err == nil {
 		return
@@ -191,7 +208,7 @@ func (s *Server) ServeConn(name string, socket net.Conn) {
 		s.complain(c, why, err)
 		s.counts.refused[why].Add(1)
 	}
-	socket.Close() //nolint:errcheck // nothing was said yet
+	c.socket.Close() //nolint:errcheck // nothing was said yet
 }
 
 // connect makes a connection for a socket.
@@ -272,11 +289,15 @@ func addressOf(socket net.Conn) (netip.Addr, bool) {
 }
 
 // accept runs until the listener is closed.
-func (s *Server) accept(name string, l net.Listener) {
+func (s *Server) accept(name string, l net.Listener, config *tls.Config) {
 	for {
 		socket, err := l.Accept()
 		if err == nil {
-			s.ServeConn(name, socket)
+			c := s.connect(name, socket)
+			if config != nil {
+				c.secure(config)
+			}
+			s.open(c)
 			continue
 		}
 		if errors.Is(err, net.ErrClosed) {

@@ -7,7 +7,6 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"math/big"
-	"net"
 	"strings"
 	"testing"
 	"time"
@@ -28,20 +27,17 @@ func selfSigned(t *testing.T) tls.Certificate {
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
 }
 
-// TestOverTLS: a wrapped listener serves the same, with interrupted reads, file
+// TestOverTLS: a listener with TLS serves the same, with interrupted reads, file
 // regions and answers from other goroutines.
 func TestOverTLS(t *testing.T) {
 	f, data := newShared(t, 4<<20)
 	park := new(parking)
 	b := start(t, park.Serve)
-	inner, err := net.Listen("tcp", "127.0.0.1:0")
+	addr, err := b.ListenTLS("SSL", "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{selfSigned(t)}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := b.Serve("SSL", tls.NewListener(inner, &tls.Config{Certificates: []tls.Certificate{selfSigned(t)}})); err != nil {
-		t.Fatal(err)
-	}
-	socket, err := tls.Dial("tcp", inner.Addr().String(), &tls.Config{InsecureSkipVerify: true})
+	socket, err := tls.Dial("tcp", addr.String(), &tls.Config{InsecureSkipVerify: true})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -94,6 +94,11 @@ func (c *Conn) write(block bool) {
 func (w *writer) carryOn() {
 	c := w.conn
 	w.block = true
+	if c.below != nil {
+		if _, err := c.below.uncork(true); err != nil {
+			c.kill(err)
+		}
+	}
 	w.run()
 	w.done()
 	c.write(true)
@@ -179,7 +184,7 @@ func (w *writer) addPart(p *Part) {
 		return
 	}
 	s := segment{file: p.File, off: p.Off, n: p.Len, fd: -1}
-	if w.conn.raw != nil {
+	if w.conn.raw != nil && w.conn.tls == nil {
 		if fd, ok := p.File.Descriptor(); ok {
 			s.fd = int(fd)
 		}
@@ -244,10 +249,12 @@ func (w *writer) sent(n int) {
 
 // send puts out segs.
 func (w *writer) send() progress {
-	if w.conn.raw != nil {
+	switch {
+	case w.conn.tls != nil:
+		return w.sendSecure()
+	case w.conn.raw != nil:
 		return w.sendRaw()
-	}
-	if !w.block {
+	case !w.block:
 		return blocked // it cannot be asked whether it would block
 	}
 	for ; w.first < len(w.segs); w.first++ {
