@@ -26,8 +26,19 @@ type Context struct {
 	Broker int32
 	// Config is the static settings of this node.
 	Config *config.BrokerConfig
+	// NowMs is the time, in Unix milliseconds.
+	NowMs int64
 	// Rand draws topic ids and the first rack of a placement.
 	Rand clock.Rand
+	// Permit is asked before so many partitions of a topic are made or deleted; false refuses the topic with
+	// THROTTLING_QUOTA_EXCEEDED (KIP-599). Nil permits everything.
+	Permit func(partitions int) bool
+}
+
+// Metered is a request whose changes of partitions count for a quota.
+type Metered struct {
+	Request any
+	Permit  func(partitions int) bool
 }
 
 // Decision is what came of a request.
@@ -66,6 +77,9 @@ func (m *Machine) Apply(records []wire.MetadataRecord, offset int64, epoch int32
 func (m *Machine) Decide(c *Context, request any) (Decision, error) {
 	d := &decider{Context: c, image: m.Image()}
 	switch r := request.(type) {
+	case *Metered:
+		c.Permit = r.Permit
+		return m.Decide(c, r.Request)
 	case *wire.CreateTopicsRequest:
 		return topics{d}.createTopics(r), nil
 	case *wire.DeleteTopicsRequest:
@@ -92,6 +106,13 @@ func (m *Machine) Decide(c *Context, request any) (Decision, error) {
 		return quotas{d}.alterClientQuotas(r), nil
 	case *wire.AlterUserScramCredentialsRequest:
 		return credentials{d}.alterCredentials(r), nil
+	case *TokenRequest:
+		if decision, ok := (tokens{d}).decide(r); ok {
+			return decision, nil
+		}
+		return Decision{}, fmt.Errorf("the controller does not answer %T about delegation tokens", r.Message)
+	case *ExpireTokens:
+		return tokens{d}.expireAll(), nil
 	case *wire.UpdateFeaturesRequest:
 		return features{d}.updateFeatures(r), nil
 	case *wire.BrokerRegistrationRequest:
@@ -125,6 +146,14 @@ func (d *decider) done(reply any, validateOnly bool) Decision {
 	return Decision{Records: d.records, Reply: reply}
 }
 
+// permit asks for leave to change so many partitions.
+func (d *decider) permit(partitions int) *fault {
+	if d.Permit == nil || d.Permit(partitions) {
+		return nil
+	}
+	return standard(wire.ThrottlingQuotaExceeded)
+}
+
 // newID draws a topic id that Kafka would draw: not reserved, and with a text that does not begin with a dash.
 func (d *decider) newID() wire.UUID {
 	for {
@@ -150,6 +179,7 @@ func refuse(code wire.Code, format string, args ...any) *fault {
 // standard makes a fault with the text that Kafka sends with a code where it has nothing more to say.
 func standard(code wire.Code) *fault {
 	return refuse(code, "%s", map[wire.Code]string{
+		wire.ThrottlingQuotaExceeded:     "The throttling quota has been exceeded.",
 		wire.UnknownTopicOrPartition:     "This server does not host this topic-partition.",
 		wire.UnknownTopicID:              "This server does not host this topic ID.",
 		wire.ElectionNotNeeded:           "Leader election not needed for topic partition.",

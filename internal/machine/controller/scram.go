@@ -132,18 +132,24 @@ func (d credentials) checkUpsertion(c *wire.AlterUserScramCredentialsRequestScra
 	return nil
 }
 
-// credential works the two keys that the server keeps out of a salted password (RFC 5802).
+// credential is the record of a credential that a client has salted.
 func credential(c *wire.AlterUserScramCredentialsRequestScramCredentialUpsertion) *wire.UserScramCredentialRecord {
-	h := scramHash(c.Mechanism)
+	return ScramRecord(c.Name, c.Mechanism, c.Salt, c.SaltedPassword, c.Iterations)
+}
+
+// ScramRecord works the two keys that a server keeps out of a salted password (RFC 5802). The mechanism must be one of
+// KIP-554's numbers.
+func ScramRecord(name string, mechanism int8, salt, salted []byte, iterations int32) *wire.UserScramCredentialRecord {
+	h := scramHash(mechanism)
 	derive := func(what string) []byte {
-		mac := hmac.New(h, c.SaltedPassword)
+		mac := hmac.New(h, salted)
 		mac.Write([]byte(what))
 		return mac.Sum(nil)
 	}
 	stored := h()
 	stored.Write(derive("Client Key"))
 	return &wire.UserScramCredentialRecord{
-		Name: c.Name, Mechanism: c.Mechanism, Salt: slices.Clone(c.Salt),
-		StoredKey: stored.Sum(nil), ServerKey: derive("Server Key"), Iterations: c.Iterations,
+		Name: name, Mechanism: mechanism, Salt: slices.Clone(salt),
+		StoredKey: stored.Sum(nil), ServerKey: derive("Server Key"), Iterations: iterations,
 	}
 }

@@ -205,6 +205,9 @@ func (i *Image) ACLs() []*wire.AccessControlEntryRecord {
 // Tokens gives the delegation tokens, sorted by id.
 func (i *Image) Tokens() []*wire.DelegationTokenRecord { return sortedValues(i.tokens) }
 
+// Token finds a delegation token; nil when there is none with this id.
+func (i *Image) Token(id string) *wire.DelegationTokenRecord { return i.tokens[id] }
+
 func sortedValues[K cmp.Ordered, V any](m map[K]V) []V {
 	all := make([]V, 0, len(m))
 	for _, k := range slices.Sorted(maps.Keys(m)) {

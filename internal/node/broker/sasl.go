@@ -152,7 +152,7 @@ func (b *Broker) serveBeforeTokens(q *edge.Request, l *login) {
 	case q.Key == wire.KeySaslHandshake && fits:
 		m := new(wire.SaslHandshakeRequest)
 		if decoded(q, m) {
-			b.handshake(q, l, strings.Clone(m.Mechanism))
+			b.handshake(q, l, m.Mechanism)
 		}
 	default:
 		l.state = loginFailed

@@ -63,6 +63,7 @@ func (q *Quorum) decide(decide func(*controller.Context) (controller.Decision, e
 	}
 	decision, err := decide(&controller.Context{
 		ClusterID: q.o.Identity.ClusterID, NodeID: q.o.Identity.NodeID, Broker: q.o.Identity.NodeID,
+		NowMs:  clock.Millis(q.o.World.Now()),
 		Offset: q.next, KRaftVersion: q.loaded.kraftVersion, Config: q.o.Config, Rand: q.o.World,
 	})
 	if err != nil {
