@@ -10,7 +10,7 @@ import (
 // code is ever loaded by name.
 func (o *Options) login(mechanism, module, example string) (Login, error) {
 	key := "listener.name." + strings.ToLower(o.Listener) + "." + strings.ToLower(mechanism) + ".sasl.jaas.config"
-	line := module + " required " + example + ";"
+	line := strings.TrimSpace(module+" required "+example) + ";"
 	if text, ok := o.Setting(mechanism, "sasl.jaas.config"); ok && text != "" {
 		l, err := ParseJAAS(text)
 		if err != nil {
@@ -47,6 +47,16 @@ func (o *Options) login(mechanism, module, example string) (Login, error) {
 		return Login{}, fmt.Errorf("%s has no login for %s: add to its section: %s", path, mechanism, line)
 	}
 	return Login{}, fmt.Errorf("%s has neither a section KafkaServer nor %s: add one with: %s", path, own, line)
+}
+
+// optionalLogin is the login of a mechanism that can do without; ok says that sasl.jaas.config has one.
+func (o *Options) optionalLogin(mechanism, module string) (l Login, ok bool, err error) {
+	text, ok := o.Setting(mechanism, "sasl.jaas.config")
+	if !ok || text == "" {
+		return Login{}, false, nil
+	}
+	l, err = o.login(mechanism, module, "")
+	return l, err == nil, err
 }
 
 // staticFile is our setting for what Java takes as the system property java.security.auth.login.config.

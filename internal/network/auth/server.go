@@ -72,6 +72,10 @@ func (s *Server) prepare(o *Options, mechanism string) (func() method, error) {
 		return newPlain(o)
 	case ScramSHA256, ScramSHA512:
 		return newScram(o, mechanism)
+	case OAuthBearer:
+		return s.newOAuth(o)
+	case GSSAPI:
+		return newGSS(o)
 	}
 	return nil, errors.New("there is no such mechanism: sasl.enabled.mechanisms may name PLAIN, SCRAM-SHA-256, SCRAM-SHA-512, OAUTHBEARER and GSSAPI")
 }
