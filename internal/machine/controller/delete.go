@@ -97,6 +97,12 @@ func (d topics) deleteTopic(w deletion, byID map[wire.UUID]int, answer func(dele
 			return
 		}
 	}
+	if t, ok := d.image.TopicByID(w.id); ok {
+		if f := d.permit(len(t.Partitions)); f != nil {
+			answer(w, f)
+			return
+		}
+	}
 	d.add(&wire.RemoveTopicRecord{TopicID: w.id})
 	answer(w, nil)
 }

@@ -130,6 +130,9 @@ func (d topics) createTopic(t *wire.CreateTopicsRequestCreatableTopic, result *w
 	if f != nil {
 		return f
 	}
+	if f := d.permit(len(parts)); f != nil {
+		return f
+	}
 	id := d.newID()
 	d.add(&wire.TopicRecord{Name: t.Name, TopicID: id})
 	for _, c := range configs {
@@ -314,6 +317,9 @@ func (d topics) morePartitions(t *wire.CreatePartitionsRequestCreatePartitionsTo
 	if t.Assignments != nil && len(t.Assignments) != more {
 		return refuse(wire.InvalidReplicaAssignment,
 			"Attempted to add %d additional partition(s), but only %d assignment(s) were specified.", more, len(t.Assignments))
+	}
+	if f := d.permit(more); f != nil {
+		return f
 	}
 	if more+len(d.records) > MaxRecordsPerRequest || int(t.Count) > metadata.MaxTopicPartitions {
 		return tooManyRecords()

@@ -68,3 +68,6 @@ func (s *Sensor) Tokens(w Window, bound float64, now int64) float64 {
 
 // IdleMs is how long ago something was last recorded.
 func (s *Sensor) IdleMs(now int64) int64 { return now - s.last }
+
+// Touch notes that the sensor is in use.
+func (s *Sensor) Touch(now int64) { s.last = now }

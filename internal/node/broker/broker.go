@@ -105,7 +105,7 @@ type Broker struct {
 	transactions *coordinator.Transactions
 	telemetry    *telemetry.Table
 	logLevel     *slog.LevelVar
-	protocols    map[string]config.SecurityProtocol // never changes
+	protocols    map[string]config.SecurityProtocol       // never changes
 	sasl         atomic.Pointer[map[string]*saslListener] // nil: no listener has SASL
 	refusals     refusalLog
 	authorizer   *Authorizer // nil: everybody may do everything
@@ -121,6 +121,9 @@ type Broker struct {
 	fetches     sync.Pool
 	commits     sync.Pool
 	shareReads  sync.Pool
+	// tolls is nil while there is no client quota.
+	tolls   atomic.Pointer[tolls]
+	sensors *sensors
 }
 
 var _ edge.Handler = (*Broker)(nil)
@@ -133,6 +136,7 @@ func New(o Options) *Broker {
 	}
 	b.controllers, b.shares, b.delivery = o.Controllers, o.Shares, o.Delivery
 	b.figures, b.transactions = newFigures(), o.Transactions
+	b.sensors = &sensors{all: map[sensorKey]*sensor{}}
 	b.telemetry, b.logLevel, b.authorizer = o.Telemetry, o.LogLevel, o.Authorizer
 	b.protocols = o.Protocols
 	for name, server := range o.SASL {
@@ -159,6 +163,10 @@ func (b *Broker) Serve(q *edge.Request) {
 			return
 		}
 		q.Hangup(fmt.Errorf("version %d of api key %d is not served here, only %d to %d", version, key, r.min, r.max))
+		return
+	}
+	if t := b.tolls.Load(); t != nil && t.requests {
+		t.serve(b, h, q)
 		return
 	}
 	h(b, q)
@@ -192,7 +200,7 @@ type response interface {
 // on makes a handler of a function of the decoded request; the function calls
 // answer exactly once, now or later.
 func on[T any, P message[T], R response](f func(b *Broker, q *edge.Request, m P, answer func(R))) handler {
-	codes := codesIn(reflect.TypeFor[R]().Elem())
+	codes, delay := codesIn(reflect.TypeFor[R]().Elem()), throttleField(reflect.TypeFor[R]().Elem())
 	return func(b *Broker, q *edge.Request) {
 		m := P(new(T))
 		r := wire.NewReader(q.Body)
@@ -204,6 +212,9 @@ func on[T any, P message[T], R response](f func(b *Broker, q *edge.Request, m P,
 		}
 		f(b, q, m, func(resp R) {
 			b.figures.codes(q, codes, resp)
+			if t := b.tolls.Load(); t != nil {
+				t.answer(q, delay, resp)
+			}
 			reply(q, resp)
 		})
 	}

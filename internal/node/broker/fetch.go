@@ -40,6 +40,8 @@ type fetch struct {
 	list  []*fetchPartition
 	reads []fetchRead
 	bytes int
+	// head is how many bytes of the answer come before its body.
+	head int
 	// failed tells that a partition answers with an error: then nothing waits.
 	failed bool
 
@@ -106,12 +108,13 @@ func (b *Broker) serveFetch(q *edge.Request) {
 		q.Hangup(malformed(q, err))
 		return
 	}
+	op.req.MaxBytes = min(op.req.MaxBytes, maxFetchBytes, b.fetchable(q))
 	if code := op.open(); code != wire.None {
 		op.refuse(code)
 		return
 	}
 	op.read()
-	missing := int64(min(op.req.MinBytes, op.req.MaxBytes, maxFetchBytes)) - int64(op.bytes)
+	missing := int64(min(op.req.MinBytes, op.req.MaxBytes)) - int64(op.bytes)
 	if op.failed || missing <= 0 || op.req.MaxWaitMs <= 0 || len(op.list) == 0 {
 		op.answer()
 		return
@@ -210,7 +213,7 @@ func (op *fetch) update() wire.Code {
 // read reads every partition once, within the byte limits.
 func (op *fetch) read() {
 	op.dropReads()
-	left := int(min(op.req.MaxBytes, maxFetchBytes))
+	left := int(op.req.MaxBytes)
 	op.bytes, op.failed = 0, false
 	for _, p := range op.list {
 		rd := op.readOne(p, left, op.bytes == 0)
@@ -381,6 +384,7 @@ func (op *fetch) refuse(code wire.Code) {
 	op.resp.SetDefaults()
 	op.resp.ErrorCode = code
 	q := op.q
+	op.resp.ThrottleTimeMs = op.b.throttle(q)
 	resp := q.Begin()
 	resp.Buf = op.resp.Append(resp.Buf, q.Version)
 	op.release()
@@ -403,10 +407,42 @@ func (op *fetch) answer() {
 	}
 	op.fill()
 	resp := q.Begin()
+	op.head = len(resp.Buf)
 	next := 0
 	resp.Buf = op.resp.AppendParts(resp.Buf, q.Version,
 		func(int, int) int { n := op.reads[next].view.Len; next++; return n },
 		func(_, _, at int) { op.addRecords(resp, at, &op.reads[next-1].view) })
+	const lengthBytes = 4 // which Kafka counts, too
+	if wait := op.b.throttleFetch(q, op.size(resp)+lengthBytes, false); wait > 0 {
+		op.hold(wait)
+		return
+	}
+	op.tell()
+	op.release()
+	q.Reply()
+}
+
+// size is the length of the answer's body.
+func (op *fetch) size(resp *edge.Response) int {
+	n := len(resp.Buf) - op.head
+	for i := range op.reads {
+		n += op.reads[i].view.Len
+	}
+	return n
+}
+
+// hold answers a client that has to wait: with nothing, and as if the session had not been looked at.
+func (op *fetch) hold(wait int32) {
+	q := op.q
+	op.resp.ThrottleTimeMs, op.resp.Responses = wait, op.resp.Responses[:0]
+	if op.full {
+		op.resp.SessionID = 0
+		if op.session != nil {
+			op.b.sessions.remove(op.session.id)
+		}
+	}
+	resp := q.Begin()
+	resp.Buf = op.resp.Append(resp.Buf, q.Version)
 	op.release()
 	q.Reply()
 }
@@ -431,9 +467,6 @@ func (op *fetch) fill() {
 			continue
 		}
 		kept = append(kept, rd)
-		if op.session != nil {
-			op.told(&rd)
-		}
 		if topics == 0 || !op.sameTopic(&op.resp.Responses[topics-1], rd.p) {
 			topics++
 			op.resp.Responses = grow(op.resp.Responses, topics)
@@ -450,6 +483,16 @@ func (op *fetch) fill() {
 
 func (op *fetch) sameTopic(t *wire.FetchResponseFetchableTopicResponse, p *fetchPartition) bool {
 	return t.TopicID == p.id && t.Topic == p.topic
+}
+
+// tell notes in the session what the answer tells its client.
+func (op *fetch) tell() {
+	if op.session == nil {
+		return
+	}
+	for i := range op.reads {
+		op.told(&op.reads[i])
+	}
 }
 
 // told remembers what the session's client now knows; a partition that gave

@@ -17,12 +17,14 @@ func forward[T any, P message[T], R response]() handler {
 // propose puts one request to the controller.
 func propose[R response](b *Broker, q *edge.Request, m any, answer func(R)) {
 	key := q.Key
-	b.quorum.Propose(m, func(reply any, err error) {
+	l := b.leave(q)
+	b.quorum.Propose(l.meter(m), func(reply any, err error) {
 		resp, ok := reply.(R)
 		if err != nil || !ok {
 			q.Hangup(fmt.Errorf("%s: the controller did not decide: %w", wire.APIName(key), err))
 			return
 		}
+		l.mute(q, resp)
 		answer(resp)
 	})
 }

@@ -28,6 +28,7 @@ type produce struct {
 	// coordinator has to be asked.
 	transactional, unverified []*produceAppend
 	pending                   atomic.Int32
+	bytes                     int // of the request's body
 	// done is op.appended, bound once.
 	done func(*commitlog.Append)
 }
@@ -78,6 +79,7 @@ func (b *Broker) serveProduce(q *edge.Request) {
 	op := b.takeProduce(q)
 	r := wire.NewReader(q.Body)
 	r.AliasStrings = true
+	op.bytes = len(q.Body)
 	op.req.Decode(r, q.Version)
 	if err := r.Err(); err != nil {
 		op.release()
@@ -232,8 +234,8 @@ func (op *produce) finish() {
 			at++
 		}
 	}
-	op.resp.ThrottleTimeMs = 0
 	q := op.q
+	op.resp.ThrottleTimeMs = op.b.throttleProduce(q, op.bytes, op.req.Acks)
 	resp := q.Begin()
 	resp.Buf = op.resp.Append(resp.Buf, q.Version)
 	op.release()
@@ -251,6 +253,7 @@ func (op *produce) finishUnacknowledged() {
 		}
 	}
 	q := op.q
+	op.b.throttleProduce(q, op.bytes, 0)
 	op.release()
 	if failed != nil {
 		q.Hangup(failed)

@@ -48,7 +48,7 @@ func (b *Broker) serveShareFetch(q *edge.Request) {
 	}
 	m, f := &op.req, &op.Fetch
 	f.Group, f.Member, f.Epoch = *m.GroupID, *m.MemberID, m.ShareSessionEpoch
-	f.MaxBytes, f.MaxWaitMs = int(max(min(m.MaxBytes, maxFetchBytes), 0)), m.MaxWaitMs
+	f.MaxBytes, f.MaxWaitMs = int(max(min(m.MaxBytes, maxFetchBytes, b.fetchable(q)), 0)), m.MaxWaitMs
 	f.MinBytes = min(int(m.MinBytes), f.MaxBytes)
 	f.MaxRecords, f.BatchSize, f.Mode = int(max(m.MaxRecords, 0)), int(m.BatchSize), machine.Mode(m.ShareAcquireMode)
 	f.Supports, f.Renewing = supported(q.Version), m.IsRenewAck
@@ -108,9 +108,10 @@ func (op *shareFetch) release() {
 func (op *shareFetch) answer() {
 	q := op.q
 	op.fill()
-	resp := q.Begin()
 	next := 0
 	records := op.Results
+	op.resp.ThrottleTimeMs = op.throttle()
+	resp := q.Begin()
 	resp.Buf = op.resp.AppendParts(resp.Buf, q.Version,
 		func(int, int) int { n := records[next].View.Len; next++; return n },
 		func(_, _, at int) {
@@ -123,6 +124,18 @@ func (op *shareFetch) answer() {
 		})
 	op.release()
 	q.Reply()
+}
+
+// throttle counts what is about to be delivered.
+//
+// Differs from Kafka: a client that has to wait gets its records nevertheless, and waits after them. Kafka answers it with
+// nothing, and the records that it acquired lie there until their lock times out, with one delivery lost.
+func (op *shareFetch) throttle() int32 {
+	size := 0
+	for i := range op.Results {
+		size += op.Results[i].View.Len
+	}
+	return op.b.throttleFetch(op.q, size, true)
 }
 
 // fill makes the response of the results, topic by topic.
