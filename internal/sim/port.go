@@ -18,7 +18,15 @@ type port struct {
 	// turn numbers the requests: an answer to an earlier one is not heard.
 	turn int
 	busy bool
+	// lag, unless nil, is how long a request is under way; who waits for an answer longer than patience gives up, and
+	// the next request goes by a new connection. What was given up still arrives.
+	lag      func() time.Duration
+	patience time.Duration
+	arrived  time.Duration // when the last request of the connection does
 }
+
+// errPatience is what a client gets whose request was not answered in time.
+var errPatience = errors.New("the client has waited long enough")
 
 // ask sends a request, dialling when there is no connection. done is told once, unless the port was reset or hung up.
 func (p *port) ask(m wire.Message, version int16, resp wire.Message, done func(err error)) {
@@ -28,7 +36,7 @@ func (p *port) ask(m wire.Message, version int16, resp wire.Message, done func(e
 	p.turn++
 	p.busy = true
 	turn, key := p.turn, m.APIKey()
-	p.rig.sendOn(p.conn, m, version, func(b []byte, err error) {
+	answered := func(b []byte, err error) {
 		if p.turn != turn {
 			return
 		}
@@ -37,13 +45,34 @@ func (p *port) ask(m wire.Message, version int16, resp wire.Message, done func(e
 			err = decode(b, key, version, resp)
 		}
 		done(err)
+	}
+	if p.lag == nil {
+		p.rig.sendOn(p.conn, m, version, answered)
+		return
+	}
+	p.askSlowly(m, version, answered)
+	p.rig.hand.AfterFunc(p.patience, func() {
+		if p.turn == turn && p.busy {
+			p.reset()
+			done(errPatience)
+		}
 	})
+}
+
+// askSlowly sends a request that is under way for a while, but not overtaken by another of its connection.
+func (p *port) askSlowly(m wire.Message, version int16, answered func([]byte, error)) {
+	conn, now := p.conn, p.rig.hand.Mono()
+	if p.turn == 1 || p.arrived < now {
+		p.arrived = now
+	}
+	p.arrived += p.lag()
+	p.rig.hand.AfterFunc(p.arrived-now, func() { p.rig.sendOn(conn, m, version, answered) })
 }
 
 // reset forgets the connection: the node at its other end is gone.
 func (p *port) reset() {
 	p.turn++
-	p.busy, p.conn = false, nil
+	p.busy, p.conn, p.arrived = false, nil, 0
 }
 
 // hangUp closes the connection.

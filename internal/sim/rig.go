@@ -7,8 +7,9 @@
 // two operations of the disk. After each restart the log is read back and held
 // against what clients were told.
 //
-// Beside that run there are four with workloads of their own: transactions,
-// groups of both protocols, share groups, and keys that are compacted.
+// Beside that run there are five with workloads of their own: transactions that
+// copy, transactions that move money, groups of both protocols, share groups, and
+// keys that are compacted.
 //
 // Invariants: same seed, same run, to the byte; a failing seed is replayed with
 // `go test ./internal/sim -run TestSeeds -seed N -v`. A run that reached no

@@ -213,7 +213,7 @@ func positionIn(resp *wire.OffsetFetchResponse) (int64, bool) {
 
 // readCommitted reads an output as a consumer with read_committed does, and demands that no transaction is open.
 func (r *txnRun) readCommitted(index int32, seen *[txnInputs][]int64) error {
-	aborted := map[int64]bool{}
+	var failed error
 	last := [txnInputs]int64{-1, -1}
 	for offset := int64(0); ; {
 		part, err := r.fetchCommitted(index, offset)
@@ -226,21 +226,15 @@ func (r *txnRun) readCommitted(index int32, seen *[txnInputs][]int64) error {
 		if offset >= part.HighWatermark {
 			return nil
 		}
-		starts := part.AbortedTransactions
-		next, err := walkCommitted(part.Records, offset, func(b record.Batch) {
-			for len(starts) > 0 && starts[0].FirstOffset <= b.LastOffset() {
-				aborted[starts[0].ProducerID] = true
-				starts = starts[1:]
-			}
-		}, aborted, func(input int32, n int64) error {
-			if n <= last[input] {
-				return fmt.Errorf("number %d of input %d comes behind %d", n, input, last[input])
+		next, err := walkVisible(part, offset, true, func(rec *record.Record) {
+			input, n := int32(binary.BigEndian.Uint32(rec.Key)), int64(binary.BigEndian.Uint64(rec.Value))
+			if n <= last[input] && failed == nil {
+				failed = fmt.Errorf("number %d of input %d comes behind %d", n, input, last[input])
 			}
 			last[input] = n
 			seen[input] = append(seen[input], n)
-			return nil
 		})
-		if err != nil {
+		if err = errors.Join(err, failed); err != nil {
 			return err
 		}
 		if next == offset {
@@ -266,47 +260,7 @@ func (r *txnRun) fetchCommitted(index int32, offset int64) (*wire.FetchResponseP
 	if got.ErrorCode != wire.None {
 		return nil, fmt.Errorf("fetching at %d: %w", offset, got.ErrorCode)
 	}
-	slices.SortFunc(got.AbortedTransactions, func(a, b wire.FetchResponseAbortedTransaction) int { return int(a.FirstOffset - b.FirstOffset) })
 	return got, nil
-}
-
-// walkCommitted gives the numbers of all batches that are not part of an aborted transaction.
-func walkCommitted(b []byte, from int64, before func(record.Batch), aborted map[int64]bool, each func(input int32, n int64) error) (next int64, err error) {
-	next = from
-	var scratch []byte
-	for len(b) > 0 {
-		batch, rest, err := record.Next(b)
-		if errors.Is(err, record.ErrShort) {
-			return next, nil
-		}
-		if err != nil {
-			return next, err
-		}
-		before(batch)
-		next, b = batch.LastOffset()+1, rest
-		if batch.IsControl() {
-			if m, ok, err := batch.EndTxnMarker(); err != nil || ok && !m.Commit {
-				delete(aborted, batch.ProducerID())
-			}
-			continue
-		}
-		if batch.IsTransactional() && aborted[batch.ProducerID()] {
-			continue
-		}
-		it, err := batch.Iterate(&scratch, 1<<20)
-		if err != nil {
-			return next, err
-		}
-		for rec, ok := it.Next(); ok; rec, ok = it.Next() {
-			if rec.Offset < from {
-				continue
-			}
-			if err := each(int32(binary.BigEndian.Uint32(rec.Key)), int64(binary.BigEndian.Uint64(rec.Value))); err != nil {
-				return next, err
-			}
-		}
-	}
-	return next, nil
 }
 
 // stage is what a copier does next.
