@@ -161,4 +161,3 @@ func guarded[T any, P message[T], R response](op acl.Operation, refuse func(P) R
 func guardedNow[T any, P message[T], R response](op acl.Operation, refuse func(P) R, f func(b *Broker, q *edge.Request, m P) R) handler {
 	return guarded(op, refuse, func(b *Broker, q *edge.Request, m P, answer func(R)) { answer(f(b, q, m)) })
 }
-

@@ -7,13 +7,14 @@ import (
 
 	"github.com/moldau/moldau/internal/config"
 	"github.com/moldau/moldau/internal/format/wire"
+	"github.com/moldau/moldau/internal/machine/acl"
 	"github.com/moldau/moldau/internal/machine/controller"
 	"github.com/moldau/moldau/internal/machine/metadata"
 	"github.com/moldau/moldau/internal/network/edge"
 )
 
 // serveDescribeConfigs tells settings, where they come from, and what they mean (KIP-226, KIP-569).
-func serveDescribeConfigs(b *Broker, _ *edge.Request, m *wire.DescribeConfigsRequest) *wire.DescribeConfigsResponse {
+func serveDescribeConfigs(b *Broker, q *edge.Request, m *wire.DescribeConfigsRequest) *wire.DescribeConfigsResponse {
 	out := &wire.DescribeConfigsResponse{}
 	out.SetDefaults()
 	if i := slices.IndexFunc(m.Resources, func(r wire.DescribeConfigsRequestDescribeConfigsResource) bool {
@@ -22,8 +23,15 @@ func serveDescribeConfigs(b *Broker, _ *edge.Request, m *wire.DescribeConfigsReq
 		refuseDescription(m, out)
 		return out
 	}
+	var refused []wire.DescribeConfigsResponseDescribeConfigsResult
 	for i := range m.Resources {
 		asked := &m.Resources[i]
+		if code := b.settingsRight(q, acl.DescribeConfigs, metadata.Resource{Type: asked.ResourceType, Name: asked.ResourceName}); code != wire.None {
+			refused = append(refused, wire.DescribeConfigsResponseDescribeConfigsResult{
+				ErrorCode: code, ErrorMessage: text(code.Message()), ResourceType: asked.ResourceType, ResourceName: asked.ResourceName,
+			})
+			continue
+		}
 		if len(asked.ConfigurationKeys) == 0 {
 			asked.ConfigurationKeys = nil // all
 		}
@@ -35,6 +43,7 @@ func serveDescribeConfigs(b *Broker, _ *edge.Request, m *wire.DescribeConfigsReq
 		}
 		out.Results = append(out.Results, r)
 	}
+	out.Results = append(out.Results, refused...)
 	return out
 }
 

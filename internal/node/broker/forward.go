@@ -7,14 +7,12 @@ import (
 	"github.com/moldau/moldau/internal/network/edge"
 )
 
-// forward makes a handler that puts the request to the controller and sends
-// its answer once the records it led to are committed and applied. If the
-// quorum cannot decide, the connection is closed: the client asks again.
-func forward[T any, P message[T], R response]() handler {
-	return on(func(b *Broker, q *edge.Request, m P, answer func(R)) { propose(b, q, m, answer) })
+// forwarded answers what the controller decides, once the records it led to are committed and applied.
+func forwarded[P any, R response](b *Broker, q *edge.Request, m P, answer func(R)) {
+	propose(b, q, m, answer)
 }
 
-// propose puts one request to the controller.
+// propose puts one request to the controller. If the quorum cannot decide, the connection is closed: the client asks again.
 func propose[R response](b *Broker, q *edge.Request, m any, answer func(R)) {
 	key := q.Key
 	l := b.leave(q)

@@ -8,6 +8,7 @@ import (
 
 	"github.com/moldau/moldau/internal/config"
 	"github.com/moldau/moldau/internal/format/wire"
+	"github.com/moldau/moldau/internal/machine/acl"
 	"github.com/moldau/moldau/internal/machine/metadata"
 	"github.com/moldau/moldau/internal/network/edge"
 )
@@ -62,17 +63,26 @@ func serveIncrementalAlterConfigs(
 	for i := range m.Resources {
 		seen[metadata.Resource{Type: m.Resources[i].ResourceType, Name: m.Resources[i].ResourceName}]++
 	}
-	var own []wire.IncrementalAlterConfigsResponseAlterConfigsResourceResponse
+	var own, refused []wire.IncrementalAlterConfigsResponseAlterConfigsResourceResponse
 	rest := *m
 	rest.Resources = nil
 	for i := range m.Resources {
 		r := &m.Resources[i]
+		which := metadata.Resource{Type: r.ResourceType, Name: r.ResourceName}
+		if seen[which] == 1 {
+			if code := b.settingsRight(q, acl.AlterConfigs, which); code != wire.None {
+				refused = append(refused, wire.IncrementalAlterConfigsResponseAlterConfigsResourceResponse{
+					ErrorCode: code, ErrorMessage: text(code.Message()), ResourceType: r.ResourceType, ResourceName: r.ResourceName,
+				})
+				continue
+			}
+		}
 		if r.ResourceType != metadata.BrokerLoggerResource {
 			rest.Resources = append(rest.Resources, *r)
 			continue
 		}
 		done := wire.IncrementalAlterConfigsResponseAlterConfigsResourceResponse{ResourceType: r.ResourceType, ResourceName: r.ResourceName}
-		if seen[metadata.Resource{Type: r.ResourceType, Name: r.ResourceName}] > 1 {
+		if seen[which] > 1 {
 			done.ErrorCode, done.ErrorMessage = wire.InvalidRequest, text("Each resource must appear at most once.")
 		} else {
 			code, message := alterLoggers(b, r, m.ValidateOnly)
@@ -80,6 +90,7 @@ func serveIncrementalAlterConfigs(
 		}
 		own = append(own, done)
 	}
+	own = append(own, refused...)
 	if len(rest.Resources) == 0 && len(own) > 0 {
 		answer(&wire.IncrementalAlterConfigsResponse{Responses: own})
 		return

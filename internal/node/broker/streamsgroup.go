@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/moldau/moldau/internal/format/wire"
+	"github.com/moldau/moldau/internal/machine/acl"
 	"github.com/moldau/moldau/internal/machine/streams"
 	"github.com/moldau/moldau/internal/network/edge"
 )
@@ -20,11 +21,59 @@ func serveStreamsGroupHeartbeat(b *Broker, q *edge.Request, m *wire.StreamsGroup
 			answer(streams.Refuse(wire.StreamsInvalidTopology, message).Response)
 			return
 		}
+		if b.authorizer != nil && !b.mayDescribe(q, topologyTopics(m.Topology)) {
+			answer(refuseStreamsGroup(m, wire.TopicAuthorizationFailed))
+			return
+		}
 	}
 	b.groups.StreamsGroupHeartbeat(m, client(q), q.Version, func(a streams.Answer) {
-		b.createForStreams(a)
+		if !b.refuseForStreams(q, &a) {
+			b.createForStreams(a)
+		}
 		answer(a.Response)
 	})
+}
+
+// topologyTopics are the topics that a topology names, each once.
+func topologyTopics(t *wire.StreamsGroupHeartbeatRequestTopology) []string {
+	var names []string
+	for i := range t.Subtopologies {
+		s := &t.Subtopologies[i]
+		names = append(append(names, s.SourceTopics...), s.RepartitionSinkTopics...)
+		for _, infos := range [][]wire.StreamsGroupHeartbeatRequestTopicInfo{s.RepartitionSourceTopics, s.StateChangelogTopics} {
+			for j := range infos {
+				names = append(names, infos[j].Name)
+			}
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+// refuseForStreams tells the member of internal topics that it may not have created; none is then.
+func (b *Broker) refuseForStreams(q *edge.Request, a *streams.Answer) bool {
+	if b.authorizer == nil || len(a.Create) == 0 {
+		return false
+	}
+	everywhere := b.everywhere(q, acl.Create)
+	var refused []string
+	for i := range a.Create {
+		if name := a.Create[i].Name; !b.mayCreate(q, everywhere, name) {
+			refused = append(refused, name)
+		}
+	}
+	if len(refused) == 0 {
+		return false
+	}
+	message := "Unauthorized to CREATE on topics " + strings.Join(refused, ", ") + "."
+	for i := range a.Response.Status {
+		if s := &a.Response.Status[i]; s.StatusCode == streams.StatusMissingInternalTopics {
+			s.StatusDetail += "; " + message
+			return true
+		}
+	}
+	a.Response.Status = append(a.Response.Status, wire.StreamsGroupHeartbeatResponseStatus{StatusCode: streams.StatusMissingInternalTopics, StatusDetail: message})
+	return true
 }
 
 // badTopologyTopics tells what is wrong with the names of a topology's topics, "" when nothing is.
@@ -178,15 +227,51 @@ func creationFailures(topics []wire.CreateTopicsRequestCreatableTopic, reply any
 	return failures
 }
 
-// serveStreamsGroupDescribe describes streams groups.
+// serveStreamsGroupDescribe describes streams groups that the peer may describe, with what it may do to them if it asks. Of a group
+// with topics that it may not know of it learns nothing.
 func serveStreamsGroupDescribe(b *Broker, q *edge.Request, m *wire.StreamsGroupDescribeRequest, answer func(*wire.StreamsGroupDescribeResponse)) {
 	operations := m.IncludeAuthorizedOperations
+	may, mayNot := b.describable(q, m.GroupIDs)
+	m.GroupIDs = may
 	b.groups.StreamsGroupDescribe(m, client(q), q.Version, func(resp *wire.StreamsGroupDescribeResponse) {
 		for i := range resp.Groups {
-			if operations && resp.Groups[i].ErrorCode == wire.None {
-				resp.Groups[i].AuthorizedOperations = groupOperations
+			g := &resp.Groups[i]
+			if operations && g.ErrorCode == wire.None {
+				g.AuthorizedOperations = b.groupBits(q, g.GroupID)
 			}
+			if b.authorizer != nil && !b.mayDescribe(q, streamsTopics(g)) {
+				id := g.GroupID
+				*g = wire.StreamsGroupDescribeResponseDescribedGroup{}
+				g.SetDefaults()
+				g.GroupID, g.ErrorCode, g.ErrorMessage = id, wire.TopicAuthorizationFailed, text(notDescribable)
+			}
+		}
+		for _, id := range mayNot {
+			g := wire.StreamsGroupDescribeResponseDescribedGroup{}
+			g.SetDefaults()
+			g.GroupID, g.ErrorCode = id, wire.GroupAuthorizationFailed
+			resp.Groups = append(resp.Groups, g)
 		}
 		answer(resp)
 	})
+}
+
+// streamsTopics are the topics that a description names, each once.
+func streamsTopics(g *wire.StreamsGroupDescribeResponseDescribedGroup) []string {
+	if g.Topology == nil {
+		return nil
+	}
+	var names []string
+	for i := range g.Topology.Subtopologies {
+		s := &g.Topology.Subtopologies[i]
+		names = append(append(names, s.SourceTopics...), s.RepartitionSinkTopics...)
+		for k := range s.RepartitionSourceTopics {
+			names = append(names, s.RepartitionSourceTopics[k].Name)
+		}
+		for k := range s.StateChangelogTopics {
+			names = append(names, s.StateChangelogTopics[k].Name)
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
 }
