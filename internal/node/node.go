@@ -71,6 +71,7 @@ type Node struct {
 	transactions *coordinator.Transactions
 	delivery     *share.Delivery
 	telemetry    *telemetry.Table
+	sasl         *sasl
 	authorizer   *broker.Authorizer // nil: everybody may do everything
 	broker       *broker.Broker
 	server       *edge.Server
@@ -126,6 +127,7 @@ func Begin(o Options, ready func(error)) (*Node, error) {
 			n.serving.Store(true)
 			n.openOnce.Do(func() { close(n.opened) })
 			n.monitor.started()
+			n.sasl.removeTokens()
 			n.assignAll()
 		}
 		ready(err)
@@ -135,7 +137,7 @@ func Begin(o Options, ready func(error)) (*Node, error) {
 
 // build makes the parts, bottom up.
 func (n *Node) build() error {
-	for _, step := range []func() error{n.openAuthorizer, n.listen, n.openStores, n.openQuorum} {
+	for _, step := range []func() error{n.openAuthorizer, n.openSASL, n.listen, n.openStores, n.openQuorum} {
 		if err := step(); err != nil {
 			return err
 		}
@@ -159,7 +161,7 @@ func (n *Node) build() error {
 		NodeID: n.static.NodeID(), ClusterID: n.identity.ClusterID, World: n.o.World, Logger: n.o.Logger,
 		Config: n.Config, Quorum: quorum.Served{Quorum: n.quorum}, MetadataTopic: quorum.Topic, Table: n.table, Stores: n.stores, Groups: n.groups, Shares: n.shares,
 		Controllers: n.listeners.AdvertisedController, Telemetry: n.telemetry, LogLevel: n.o.LogLevel, Delivery: n.delivery,
-		Transactions: n.transactions, Authorizer: n.authorizer,
+		Transactions: n.transactions, Authorizer: n.authorizer, SASL: n.sasl.servers, Protocols: n.listeners.Protocols,
 	})
 	n.groups.ServeShareGroups(n.shareParts())
 	n.quorum.Subscribe(n.follow)
@@ -178,8 +180,9 @@ func (n *Node) listen() error {
 		Handler: n, World: n.o.World, Logger: n.o.Logger,
 		MaxFrameBytes: int32(cfg.GetInt("socket.request.max.bytes")), QueuedBytes: cfg.GetLong("queued.max.request.bytes"),
 		MaxConnections: cfg.GetInt("max.connections"), MaxConnectionsPerIP: cfg.GetInt("max.connections.per.ip"),
-		IdleTimeout: time.Duration(cfg.GetLong("connections.max.idle.ms")) * time.Millisecond,
-		SendBuffer:  socketBuffer(cfg, "socket.send.buffer.bytes"), ReceiveBuffer: socketBuffer(cfg, "socket.receive.buffer.bytes"),
+		FirstFrameBytes: n.sasl.firstFrames(),
+		IdleTimeout:     time.Duration(cfg.GetLong("connections.max.idle.ms")) * time.Millisecond,
+		SendBuffer:      socketBuffer(cfg, "socket.send.buffer.bytes"), ReceiveBuffer: socketBuffer(cfg, "socket.receive.buffer.bytes"),
 	})
 	l := n.listeners
 	if err := n.bind(l.Broker, l.Advertised); err != nil {
@@ -357,6 +360,7 @@ func (n *Node) configure(img *metadata.Image, d *metadata.Delta) {
 	n.config.Store(next)
 	n.configureCleaner()
 	n.limitConnections(next)
+	n.sasl.reconfigure(next)
 }
 
 // Close stops the node cleanly and returns when it has stopped.
@@ -379,6 +383,7 @@ func (n *Node) Stop(done func(error)) {
 		cancel()
 	}
 	n.monitor.closeHTTP()
+	n.sasl.close()
 	n.groups.Close()
 	n.shares.Close()
 	n.transactions.Close()
@@ -400,6 +405,7 @@ func (n *Node) Stop(done func(error)) {
 
 // Kill leaves the node as kill -9 would: nothing is written any more.
 func (n *Node) Kill() {
+	n.sasl.close()
 	n.closeCleaner()
 	for _, s := range n.allStores() {
 		s.Abandon()
@@ -425,6 +431,9 @@ func (n *Node) allStores() []*commitlog.Store {
 
 // abort takes down what was built before a step failed.
 func (n *Node) abort() {
+	if n.sasl != nil {
+		n.sasl.close()
+	}
 	n.closeCleaner()
 	n.openOnce.Do(func() { close(n.opened) })
 	for _, s := range n.allStores() {

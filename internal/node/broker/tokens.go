@@ -49,7 +49,9 @@ func serveCreateDelegationToken(b *Broker, q *edge.Request, m *wire.CreateDelega
 		code = wire.DelegationTokenRequestNotAllowed
 	case owner != by && !b.allowed(q, acl.CreateTokens, acl.User, owner.String()):
 		code = wire.DelegationTokenAuthorizationFailed
-	case slices.ContainsFunc(m.Renewers, func(r wire.CreateDelegationTokenRequestCreatableRenewers) bool { return r.PrincipalType != auth.UserType }):
+	case slices.ContainsFunc(m.Renewers, func(r wire.CreateDelegationTokenRequestCreatableRenewers) bool {
+		return r.PrincipalType != auth.UserType
+	}):
 		code = wire.InvalidPrincipalType
 	}
 	if code != wire.None {
