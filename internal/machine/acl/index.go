@@ -114,7 +114,7 @@ func (u *subject) grantsSome(a *asked, of [2]*subject) bool {
 	if u == nil {
 		return false
 	}
-	for name, g := range u.literals {
+	for name, g := range u.literals { //unordered: the answer is whether there is one
 		if _, allow := g.anywhere(a); !allow || name == Wildcard {
 			continue
 		}
@@ -293,7 +293,7 @@ func (e *edit) note(r *Rule, gone bool) {
 // apply makes the changed subjects anew and leaves the others as they are.
 func (e *edit) apply(types *[User + 1]typed) {
 	var cloned [User + 1]bool
-	for k, changes := range e.touched {
+	for k, changes := range e.touched { //unordered: each subject for itself
 		t := &types[k.kind]
 		switch {
 		case k.whole:
@@ -337,7 +337,7 @@ func (u *subject) with(changes []change, namesOnly bool) *subject {
 			added[c.rule.Name] = *place
 		}
 	}
-	for g := range fresh {
+	for g := range fresh { //unordered: each for itself
 		if !namesOnly {
 			g.settle()
 		}
@@ -376,12 +376,12 @@ func (g *grants) change(c change) {
 
 // order drops names without rules, takes new prefixes in, and finds for each prefix the one above it.
 func (u *subject) order(added map[string]*grants) {
-	for name, g := range u.literals {
+	for name, g := range u.literals { //unordered: each for itself
 		if len(g.rules) == 0 {
 			delete(u.literals, name)
 		}
 	}
-	for name, g := range added {
+	for name, g := range added { //unordered: sorted below
 		u.prefixes = append(u.prefixes, prefix{name: name, grants: g})
 	}
 	u.prefixes = slices.DeleteFunc(u.prefixes, func(p prefix) bool { return len(p.grants.rules) == 0 })

@@ -13,7 +13,8 @@ import (
 type world struct {
 	*rand.Rand
 	names, hosts, principals []string
-	last                     uint64
+	last, settled            uint64
+	kafka                    bool // draw nothing that Kafka's class does not survive
 }
 
 func newWorld(seed uint64) *world {
@@ -43,17 +44,21 @@ func (w *world) rule(wild bool) *wire.AccessControlEntryRecord {
 		r.ID[i] = byte(w.last >> (8 * i))
 	}
 	if wild && w.IntN(8) == 0 {
+		code, principals := int8(w.IntN(256)), []string{":", ":x", "", "a", "User"}
+		if w.kafka {
+			code, principals = pick(w, []int8{0, 77, -1}), principals[:2]
+		}
 		switch w.IntN(6) {
 		case 0:
-			r.ResourceType = int8(w.IntN(256))
+			r.ResourceType = code
 		case 1:
-			r.PatternType = int8(w.IntN(256))
+			r.PatternType = code
 		case 2:
-			r.Operation = int8(w.IntN(256))
+			r.Operation = code
 		case 3:
-			r.PermissionType = int8(w.IntN(256))
+			r.PermissionType = code
 		case 4:
-			r.Principal = pick(w, []string{"", "a", ":", "User", ":x"})
+			r.Principal = pick(w, principals)
 		case 5:
 			r.ResourceName = ""
 		}
@@ -67,10 +72,13 @@ func (w *world) question() Question {
 		PrincipalType: kind, PrincipalName: name, Operation: Operation(3 + w.IntN(13)), Type: ResourceType(2 + w.IntN(6)), Name: pick(w, w.names),
 		Host: netip.MustParseAddr(pick(w, []string{"10.0.0.1", "10.0.0.2", "10.1.2.3", "192.168.1.7", "::1", "2001:db8::1", "fe80::1", "::ffff:10.0.0.1", "8.8.8.8"})),
 	}
+	if w.kafka && name == Wildcard && kind == "User" {
+		q.PrincipalName = "a"
+	}
 	if w.IntN(3) > 0 {
 		q.Type = Topic
 	}
-	if w.IntN(3) == 0 {
+	if w.IntN(3) == 0 && (!w.kafka || q.Name != Wildcard) {
 		q.Name += pick(w, w.names)
 	}
 	return q
