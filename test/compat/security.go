@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 	"github.com/twmb/franz-go/pkg/sasl/plain"
@@ -30,7 +31,7 @@ listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,MTLS:SSL
 inter.broker.listener.name=PLAINTEXT
 listener.name.mtls.ssl.client.auth=required
 listener.name.mtls.ssl.keystore.type=PKCS12
-listener.name.mtls.ssl.keystore.location=%[8]s/server.p12
+listener.name.mtls.ssl.keystore.location=%[12]s
 listener.name.mtls.ssl.keystore.password=store-secret
 listener.name.mtls.ssl.key.password=store-secret
 listener.name.mtls.ssl.truststore.type=PKCS12
@@ -70,8 +71,8 @@ super.users=User:ANONYMOUS;User:root
 `
 
 // plainUsers is the JAAS line of the listeners with PLAIN. root may do everything, tom has delegation tokens, and the others
-// have what rights.go gives them.
-const plainUsers = `org.apache.kafka.common.security.plain.PlainLoginModule required user_root="root-secret" user_pia="pia-secret" user_tom="tom-secret" user_poor="poor-secret" user_rita="rita-secret" user_quentin="quentin-secret";`
+// have what java/Rights.java gives them.
+const plainUsers = `org.apache.kafka.common.security.plain.PlainLoginModule required user_root="root-secret" user_pia="pia-secret" user_tom="tom-secret" user_poor="poor-secret" user_rita="rita-secret" user_quentin="quentin-secret" user_ann="ann-secret" user_max="max-secret";`
 
 // row is one way to connect, as the scripts read it, and how it must end.
 type securityRow struct {
@@ -110,8 +111,35 @@ const (
 type securityBroker struct {
 	*broker
 	ports   [7]int // as in securitySettings
-	jvm     []string
-	outcome map[string]map[string]string // client, row
+	rows    []securityRow
+	outcome map[string]outcomes // by client
+	rights  outcomes
+	printed []ranTool
+}
+
+// outcomes are the lines of a script, by the name before the tab.
+type outcomes struct {
+	names []string
+	text  map[string]string
+}
+
+// lines runs a script that prints them; what it says on its standard error goes to a file.
+func (p *securitySuite) lines(cmd *exec.Cmd, file string) (outcomes, error) {
+	got := outcomes{text: map[string]string{}}
+	errs, err := os.Create(file + ".err")
+	if err != nil {
+		return got, err
+	}
+	defer errs.Close()
+	cmd.WaitDelay, cmd.Stderr = 5*time.Second, errs
+	out, err := cmd.Output()
+	_ = os.WriteFile(file+".out", out, 0o600) // for who looks at a run that was kept
+	for line := range strings.SplitSeq(string(out), "\n") {
+		if name, outcome, ok := strings.Cut(line, "\t"); ok {
+			got.names, got.text[name] = append(got.names, name), outcome
+		}
+	}
+	return got, err
 }
 
 // securitySuite is the suite as this part uses it.
@@ -192,7 +220,7 @@ func (p *securitySuite) broker(name string) (*securityBroker, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &securityBroker{broker: inner, outcome: map[string]map[string]string{}}
+	b := &securityBroker{broker: inner, outcome: map[string]outcomes{}}
 	for i := range b.ports {
 		if b.ports[i], err = p.freePort(); err != nil {
 			return nil, err
@@ -208,9 +236,12 @@ func (p *securitySuite) broker(name string) (*securityBroker, error) {
 		return slices.Contains([]string{"listeners", "advertised.listeners", "controller.quorum.voters"}, key)
 	})
 	all := strings.Join(kept, "\n") + fmt.Sprintf("controller.quorum.voters=1@%s\n", b.at(onController))
-	all += fmt.Sprintf(securitySettings, b.ports[0], b.ports[1], b.ports[2], b.ports[3], b.ports[4], b.ports[5], b.ports[6], p.auth.dir, plainUsers, p.tokens.file, p.tokens.url)
+	all += fmt.Sprintf(securitySettings, b.ports[0], b.ports[1], b.ports[2], b.ports[3], b.ports[4], b.ports[5], b.ports[6], p.auth.dir, plainUsers, p.tokens.file, p.tokens.url, b.store())
 	b.jvm = []string{"-Dorg.apache.kafka.sasl.oauthbearer.allowed.urls=file://" + p.tokens.file + "," + p.tokens.url,
 		"-Dorg.apache.kafka.sasl.oauthbearer.allowed.files=" + p.tokens.file}
+	if err := copyFile(p.auth.server.path+".p12", b.store()); err != nil {
+		return nil, err
+	}
 	return b, os.WriteFile(b.properties, []byte(all), 0o600)
 }
 
@@ -231,7 +262,6 @@ func (b *securityBroker) at(listener int) string {
 
 // on runs everything on one broker.
 func (p *securitySuite) on(ctx context.Context, b *securityBroker) error {
-	b.broker.jvm = b.jvm
 	if err := b.start(ctx); err != nil {
 		return err
 	}
@@ -241,10 +271,16 @@ func (p *securitySuite) on(ctx context.Context, b *securityBroker) error {
 	}
 	tokens, err := b.delegate(ctx)
 	p.report.check("delegation tokens are made on "+b.name, err)
-	rows := p.rows(b, tokens)
+	b.rows = p.rows(b, tokens)
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	wg.Go(func() { // the tools first: they print all rules
+		p.report.check("Kafka's tools for security run on "+b.name, p.tools(ctx, b))
+		p.report.check("java/Rights.java runs on "+b.name, p.rights(ctx, b))
+	})
 	for _, c := range securityClients {
 		if slices.Contains(p.clients, c.name) {
-			p.client(ctx, c, b, rows)
+			p.client(ctx, c, b)
 		}
 	}
 	return nil
@@ -331,9 +367,15 @@ func (b *securityBroker) delegate(ctx context.Context) (t delegatedToken, err er
 	}
 	expire := kmsg.NewPtrExpireDelegationTokenRequest()
 	expire.HMAC, expire.ExpiryPeriodMillis = old.HMAC, -1
-	ended, err := expire.RequestWith(ctx, cl)
-	if err == nil {
-		err = errorOf(ended.ErrorCode)
+	for range 50 { // Kafka does not know a new token at once
+		ended, failed := expire.RequestWith(ctx, cl)
+		if err = failed; failed == nil {
+			err = errorOf(ended.ErrorCode)
+		}
+		if !errors.Is(err, kerr.DelegationTokenNotFound) {
+			break
+		}
+		pause(ctx, 100*time.Millisecond)
 	}
 	secret := base64.StdEncoding.EncodeToString
 	return delegatedToken{good.TokenID, secret(good.HMAC), old.TokenID, secret(old.HMAC)}, err
@@ -364,8 +406,8 @@ func securityGo(name string) func(p *securitySuite, ctx context.Context, file st
 func (p *securitySuite) client(ctx context.Context, c struct {
 	name    string
 	command func(p *securitySuite, ctx context.Context, file string) *exec.Cmd
-}, b *securityBroker, rows []securityRow) {
-	rows = slices.DeleteFunc(slices.Clone(rows), func(r securityRow) bool { return lacksRow(c.name, r) != "" })
+}, b *securityBroker) {
+	rows := slices.DeleteFunc(slices.Clone(b.rows), func(r securityRow) bool { return lacksRow(c.name, r) != "" })
 	for i := range rows {
 		rows[i].Prefix += "-" + c.name
 	}
@@ -381,22 +423,7 @@ func (p *securitySuite) client(ctx context.Context, c struct {
 		p.report.check("rows of "+c.name, err)
 		return
 	}
-	cmd := c.command(p, ctx, file)
-	cmd.WaitDelay = 5 * time.Second
-	errs, err := os.Create(filepath.Join(p.work, "security-"+c.name+"-"+b.name+".err"))
-	if err != nil {
-		p.report.check("rows of "+c.name, err)
-		return
-	}
-	defer errs.Close()
-	cmd.Stderr = errs
-	out, err := cmd.Output()
-	got := map[string]string{}
-	for line := range strings.SplitSeq(string(out), "\n") {
-		if name, outcome, ok := strings.Cut(line, "\t"); ok {
-			got[name] = outcome
-		}
-	}
+	got, err := p.lines(c.command(p, ctx, file), strings.TrimSuffix(file, ".json"))
 	b.outcome[c.name] = got
 	fmt.Printf("security: %s on %s: %v (%v)\n", c.name, b.name, time.Since(start).Round(100*time.Millisecond), err)
 }

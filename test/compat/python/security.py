@@ -37,7 +37,7 @@ def settings(row, errors):
 
 def refused(errors):
     for e in list(errors):
-        if e.code() in FATAL:
+        if e.code() in FATAL or "SSL alert" in e.str():
             raise Refused(f"{e.name()}: {e.str()}")
 
 
