@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 
 	"github.com/moldau/moldau/internal/disk/vfs"
 )
@@ -332,6 +333,9 @@ func (s *Store) offsetsDue() bool {
 func (s *Store) writeOffsets() error {
 	s.offsetsMu.Lock()
 	defer s.offsetsMu.Unlock()
+	if err := s.settleAll(); err != nil {
+		return err
+	}
 	s.mu.Lock()
 	departed := s.departed
 	s.departed = map[logKey]bool{}
@@ -356,7 +360,8 @@ type offsetFile struct {
 // writeOffsetFiles is writeOffsets; the caller holds offsetsMu.
 func (s *Store) writeOffsetFiles() error {
 	var points, starts, marks, cleaned []offsetLine
-	logs := s.Logs()
+	// A line promises that the directory is durable: those made meanwhile have none yet.
+	logs := slices.DeleteFunc(s.Logs(), func(l *Log) bool { return l.nameless.Load() })
 	for _, l := range logs {
 		key := logKey{l.topic, l.partition}
 		l.mu.Lock()

@@ -89,12 +89,7 @@ func newCompacted(t testing.TB, seed uint64, pick func(n int) int) *compacted {
 		w.writers = append(w.writers, &writer{id: int64(1000 + i)})
 	}
 	w.open()
-	l, err := w.store.Create(compactedTopic, 0, clock.UUIDBits(w.hand), w.cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	w.log = l
-	l.SkipVerification(true)
+	w.create()
 	return w
 }
 
@@ -110,13 +105,33 @@ func (w *compacted) open() {
 		w.t.Fatal(err)
 	}
 	w.store = s
-	if l, ok := s.Log(compactedTopic, 0); ok {
+	l, ok := s.Log(compactedTopic, 0)
+	if w.log != nil && w.end == 0 && (!ok || l.TopicID() == [16]byte{}) {
+		// The power went before anything in it was acknowledged.
+		if ok {
+			_ = s.Delete(l)
+		}
+		w.create()
+		return
+	}
+	if ok {
 		w.log = l
 		l.SkipVerification(true)
 		if l.Err() != nil {
 			w.t.Fatal(l.Err())
 		}
 	}
+}
+
+// create makes the log.
+func (w *compacted) create() {
+	w.t.Helper()
+	l, err := w.store.Create(compactedTopic, 0, clock.UUIDBits(w.hand), w.cfg)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.log = l
+	l.SkipVerification(true)
 }
 
 // append appends and waits for it, while cleaning goes on in between.

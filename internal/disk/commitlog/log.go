@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 
 	"github.com/moldau/moldau/internal/clock"
 	"github.com/moldau/moldau/internal/disk/vfs"
@@ -116,6 +117,9 @@ type Log struct {
 
 	// held is what a move needs of the log.
 	held hold
+
+	// nameless says that a power cut may take the log's directory.
+	nameless atomic.Bool
 
 	// round is the log's part in the commit that runs; it belongs to the committing goroutine.
 	round logRound

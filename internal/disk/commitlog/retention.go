@@ -509,6 +509,8 @@ func (s *Store) takeAway(l *Log, suffix string) (queued *Append, err error) {
 	}
 	id := clock.UUIDBits(s.world)
 	to := filepath.Join(s.dir, awayDirName(l.topic, l.partition, id, suffix))
+	s.names.mu.Lock()
+	defer s.names.mu.Unlock()
 	if err := s.fs.Rename(l.dir, to); err != nil {
 		return queued, fmt.Errorf("deleting %s: %w", l.dir, err)
 	}

@@ -70,6 +70,8 @@ type Store struct {
 	behindBusy bool
 	ckptBusy   bool // a checkpoint is queued or running
 
+	names names // of new logs
+
 	ckptMu sync.Mutex // one checkpoint at a time
 
 	offsetsMu  sync.Mutex // one writer of the checkpoint files at a time; guards hasCleaned
@@ -189,7 +191,7 @@ func (s *Store) Log(topic string, partition int32) (*Log, bool) {
 	return l, ok
 }
 
-// Create makes the directory of a new, empty log, durably.
+// Create makes the directory of a new, empty log. Its name is durable before anything in it is acknowledged as such.
 func (s *Store) Create(topic string, partition int32, topicID [16]byte, c LogConfig) (*Log, error) {
 	if err := s.usable(); err != nil {
 		return nil, fmt.Errorf("creating %s-%d: %w", topic, partition, err)
@@ -215,6 +217,7 @@ func (s *Store) Create(topic string, partition int32, topicID [16]byte, c LogCon
 	l.segs = []*segment{newSegment(l.dir, 0, s.nowMs())}
 	l.resetPlan()
 	s.logs[key] = l
+	s.unsettled(l)
 	return l, nil
 }
 
@@ -226,25 +229,28 @@ func (s *Store) newLog(topic string, partition int32, topicID [16]byte, c LogCon
 	}
 }
 
-// makeDir creates the directory with the first, empty segment and the topic id, as Kafka does. The id comes last, because
-// the sync that makes its name durable does so for the segment's as well: a topic of many partitions waits for little else.
+// makeDir creates the directory with the first, empty segment and the topic id, as Kafka does. Nothing of it is durable yet.
 func (s *Store) makeDir(l *Log) error {
 	if err := s.fs.MkdirAll(l.dir); err != nil {
 		return err
 	}
-	f, err := s.fs.Edit(l.path(offsetName(0) + logSuffix))
+	if err := s.writeNew(l.path(offsetName(0)+logSuffix), nil); err != nil || l.topicID == ([16]byte{}) {
+		return err
+	}
+	return s.writeNew(l.path(metadataFile), encodeTopicID(l.topicID))
+}
+
+// writeNew writes a file that nobody can have read yet.
+func (s *Store) writeNew(path string, b []byte) error {
+	f, err := s.fs.Edit(path)
 	if err != nil {
 		return err
 	}
-	if err := f.Close(); err != nil {
-		return err
+	err = f.Truncate(0)
+	if err == nil && len(b) > 0 {
+		_, err = f.WriteAt(b, 0)
 	}
-	if l.topicID != ([16]byte{}) {
-		err = vfs.WriteFileAtomic(s.fs, l.path(metadataFile), encodeTopicID(l.topicID))
-	} else {
-		err = s.fs.SyncDir(l.dir)
-	}
-	return errors.Join(err, s.fs.SyncDir(s.dir))
+	return errors.Join(err, f.Close())
 }
 
 // usable is nil while the store works.

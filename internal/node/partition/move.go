@@ -273,13 +273,19 @@ func (t *Table) create(topic *metadata.Topic, index int32, cfg *config.TopicConf
 	return l, nil
 }
 
-// dropHalfMade removes an empty log that a crash has left without its topic id, while it was being made.
+// dropHalfMade gets a log out of the way that a crash has left without its topic id, while it was being made. Nothing that was
+// acknowledged as durable is in it; what a weaker promise let in is set aside.
 func (t *Table) dropHalfMade(s *commitlog.Store, topic string, index int32) error {
 	l, ok := s.Log(topic, index)
-	if !ok || l.TopicID() != wire.ZeroUUID || l.Err() != nil || l.End() != 0 {
+	if !ok || l.TopicID() != wire.ZeroUUID || l.Err() != nil {
 		return nil
 	}
-	return s.Delete(l)
+	if l.End() == 0 {
+		return s.Delete(l)
+	}
+	t.o.Logger.Warn("a power cut has left a new partition without its topic id; what was written, but not durable, is set aside",
+		"topic", topic, "partition", index, "dir", l.Dir())
+	return s.Stray(l)
 }
 
 // dropFutures removes what moves of an earlier life have left half done.

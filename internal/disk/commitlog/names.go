@@ -1,0 +1,128 @@
+package commitlog
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"sync"
+
+	"github.com/moldau/moldau/internal/disk/vfs"
+)
+
+// names makes the directories of new logs durable behind their creation, so that a topic of many partitions does not wait
+// for a sync or two of each: what lacks its directory after a crash has never acknowledged anything, and the metadata that
+// asked for it asks again. A round settles the logs it has bytes for, a checkpoint all.
+type names struct {
+	listMu sync.Mutex // guards what follows
+	list   []*Log     // whose names may be lost in a power cut
+	busy   bool       // a job for them is queued or running
+
+	// mu is held while names are made durable, and while directories get others. It comes after a log's io and before its mu.
+	mu sync.Mutex
+}
+
+// settleGroup is how many logs are settled while a round may wait for it.
+const settleGroup = 8
+
+// unsettled lists a new log.
+func (s *Store) unsettled(l *Log) {
+	l.nameless.Store(true)
+	s.names.listMu.Lock()
+	s.names.list = append(s.names.list, l)
+	start := !s.names.busy
+	s.names.busy = true
+	s.names.listMu.Unlock()
+	if start {
+		s.world.Go("settle names", s.settleBehind)
+	}
+}
+
+// take removes up to max logs from the list. The caller holds mu.
+func (n *names) take(max int) []*Log {
+	n.listMu.Lock()
+	defer n.listMu.Unlock()
+	taken := n.list[:min(max, len(n.list))]
+	if n.list = n.list[len(taken):]; len(n.list) == 0 {
+		n.list, n.busy = nil, false
+	}
+	return taken
+}
+
+// settleBehind settles what is listed, a few at a time.
+func (s *Store) settleBehind() {
+	for more := true; more && !s.dead.Load(); {
+		var err error
+		if more, err = s.settleSome(settleGroup); err != nil {
+			s.fail(err)
+		}
+	}
+}
+
+// settleAll settles what is listed.
+func (s *Store) settleAll() error {
+	_, err := s.settleSome(math.MaxInt)
+	return err
+}
+
+// settleSome settles up to max of those that are listed, and says whether there were any.
+func (s *Store) settleSome(max int) (bool, error) {
+	s.names.mu.Lock()
+	defer s.names.mu.Unlock()
+	logs := s.names.take(max)
+	return len(logs) > 0, s.settle(logs)
+}
+
+// settleRound settles those of a round's logs that are new.
+func (s *Store) settleRound(logs []*Log) error {
+	for i, l := range logs {
+		if l.nameless.Load() {
+			s.names.mu.Lock()
+			defer s.names.mu.Unlock()
+			return s.settle(logs[i:])
+		}
+	}
+	return nil
+}
+
+// settle makes the names of those logs durable that are not yet, with what lies in their directories. The caller holds
+// names.mu.
+func (s *Store) settle(logs []*Log) error {
+	settled := logs[:0:0]
+	for _, l := range logs {
+		if !l.nameless.Load() {
+			continue
+		}
+		if err := l.settleInside(); err != nil {
+			return fmt.Errorf("making the directory of %s-%d durable: %w", l.topic, l.partition, err)
+		}
+		settled = append(settled, l)
+	}
+	if len(settled) == 0 {
+		return nil
+	}
+	if err := s.fs.SyncDir(s.dir); err != nil {
+		return fmt.Errorf("making names in data directory %s durable: %w", s.dir, err)
+	}
+	for _, l := range settled {
+		l.nameless.Store(false)
+	}
+	return nil
+}
+
+// settleInside makes what is in a new log's directory durable. One that was taken away meanwhile needs it no more.
+func (l *Log) settleInside() error {
+	l.mu.Lock()
+	gone := l.gone
+	l.mu.Unlock()
+	if gone {
+		return nil
+	}
+	f, err := l.store.fs.Open(l.path(metadataFile))
+	if err == nil {
+		err = errors.Join(f.Sync(), f.Close())
+	}
+	if err != nil && !errors.Is(err, vfs.ErrNotExist) { // the metadata log has no topic id
+		return err
+	}
+	return l.store.fs.SyncDir(l.dir)
+}
