@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"net"
 	"strconv"
 	"strings"
 	"time"
@@ -334,8 +335,8 @@ func (b *Broker) refuseLogin(q *edge.Request, l *login, text string, cause error
 	b.world.AfterFunc(delay, end)
 }
 
-// errLoginFailed ends a connection; why was told already.
-var errLoginFailed = errors.New("authentication failed")
+// errLoginFailed ends a connection; why was told already, so that to edge it is nothing out of the ordinary.
+var errLoginFailed = fmt.Errorf("authentication failed: %w", net.ErrClosed)
 
 // tellRefused logs a failed authentication: who as far as the mechanism says, from where, how and why.
 func (b *Broker) tellRefused(q *edge.Request, l *login, text string, cause error) {
@@ -352,7 +353,7 @@ func (b *Broker) tellRefused(q *edge.Request, l *login, text string, cause error
 	if l.again {
 		attrs = append(attrs, "principal", bounded(l.who.String()))
 	}
-	if cause != nil {
+	if cause != nil && cause.Error() != text {
 		attrs = append(attrs, "cause", bounded(cause.Error()))
 	}
 	b.logger.Info(what, append(attrs, "alike", skipped)...)
