@@ -135,11 +135,11 @@ func TestPlain(t *testing.T) {
 		{"\x00mallory\x00alice-secret", "Authentication failed: Invalid username or password"},
 		{"admin\x00alice\x00alice-secret", "Authentication failed: Client requested an authorization id that is different from username"},
 		{"admin\x00alice\x00wrong", "Authentication failed: Invalid username or password"},
-		{"\x00\x00alice-secret", hidden + "PLAIN | Authentication failed: username not specified"},
-		{"\x00alice\x00", hidden + "PLAIN | Authentication failed: password not specified"},
-		{"\x00eve\x00", hidden + "PLAIN | Authentication failed: password not specified"},
-		{"", hidden + "PLAIN | Invalid SASL/PLAIN response: expected 3 tokens, got 1"},
-		{"\x00alice\x00alice-secret\x00more", hidden + "PLAIN | Invalid SASL/PLAIN response: expected 3 tokens, got 4"},
+		{"\x00\x00alice-secret", "Authentication failed: username not specified"},
+		{"\x00alice\x00", "Authentication failed: password not specified"},
+		{"\x00eve\x00", "Authentication failed: password not specified"},
+		{"", "Invalid SASL/PLAIN response: expected 3 tokens, got 1"},
+		{"\x00alice\x00alice-secret\x00more", "Invalid SASL/PLAIN response: expected 3 tokens, got 4"},
 		{"\x00alice\x00" + strings.Repeat("x", MaxTokenBytes), hidden + "PLAIN | a token of"},
 		{"\x00al\xffice\x00alice-secret", "Authentication failed: Invalid username or password"},
 	} {
@@ -162,4 +162,10 @@ func TestNothingAfterTheEnd(t *testing.T) {
 	if _, err := s.Begin(ScramSHA256); !errors.Is(err, ErrUnsupportedMechanism) {
 		t.Error(err)
 	}
+}
+
+func hmacOf(key []byte, text string) []byte {
+	m := hmac.New(sha256.New, key)
+	m.Write([]byte(text))
+	return m.Sum(nil)
 }

@@ -83,7 +83,6 @@ func ParseJAASFile(text string) (map[string][]Login, error) {
 		return nil, fmt.Errorf("JAAS file of %d bytes is longer than the %d that are allowed", len(text), maxJAASBytes)
 	}
 	p := newJAASParser(text)
-	p.braces = true
 	sections := map[string][]Login{}
 	for p.next(); p.token.kind != jaasEnd; p.next() {
 		name := p.token
@@ -128,20 +127,20 @@ type jaasToken struct {
 
 func (t jaasToken) is(sign byte) bool { return t.kind == jaasSign && t.sign == sign }
 
-// jaasParser cuts text into tokens as Java's StreamTokenizer does with the settings of Kafka's JaasConfig: quotes and '/' end a
-// word, '/' alone begins a comment that runs to the end of the line, as // does, and quoted strings know Java's escapes.
+// jaasParser cuts text into tokens as Java's StreamTokenizer does with the settings of Kafka's JaasConfig: a word begins with a
+// letter, _ or $, and goes on with these, digits, dots and dashes; a number is no word; every other sign stands for itself; '/' alone begins a comment that
+// runs to the end of the line, as // does; and quoted strings know Java's escapes.
 type jaasParser struct {
-	text   string
-	at     int
-	braces bool // { and } are signs, as in static files
-	token  jaasToken
+	text  string
+	at    int
+	token jaasToken
 }
 
 func newJAASParser(text string) *jaasParser { return &jaasParser{text: text} }
 
 // sectioned says that the second token is a '{'.
 func (p *jaasParser) sectioned() bool {
-	look := jaasParser{text: p.text, braces: true}
+	look := jaasParser{text: p.text}
 	look.next()
 	if look.token.kind != jaasWord {
 		return false
@@ -182,7 +181,7 @@ func (p *jaasParser) login() (Login, error) {
 			return Login{}, p.fail("Value not specified for an option: '=' is missing")
 		}
 		if p.next(); p.token.kind != jaasWord {
-			return Login{}, p.fail("Value not specified for an option")
+			return Login{}, p.fail("Value not specified for an option, or not quoted though it is no plain word")
 		}
 		if len(l.Options) == maxJAASOptions {
 			return Login{}, p.fail("Too many options")
@@ -203,33 +202,33 @@ func (p *jaasParser) next() {
 	case p.at >= len(p.text):
 	case p.text[p.at] == '"' || p.text[p.at] == '\'':
 		t.kind, t.text = jaasWord, p.quoted()
-	case !p.wordAt(p.at):
-		t.kind, t.sign = jaasSign, p.text[p.at]
-		_, size := utf8.DecodeRuneInString(p.text[p.at:])
-		p.at += size
-	default:
-		for p.at < len(p.text) && p.wordAt(p.at) {
-			_, size := utf8.DecodeRuneInString(p.text[p.at:])
+	case p.part(true) > 0:
+		for size := p.part(true); size > 0; size = p.part(false) {
 			p.at += size
 		}
 		t.kind, t.text = jaasWord, p.text[t.at:p.at]
+	default:
+		t.kind, t.sign = jaasSign, p.text[p.at]
+		_, size := utf8.DecodeRuneInString(p.text[p.at:])
+		p.at += size
 	}
 	p.token = t
 }
 
-// wordAt says that the character at i belongs to a word. Java's tokenizer has no class for U+0081 to U+009F.
-func (p *jaasParser) wordAt(i int) bool {
-	c := p.text[i]
+// part is the size of the character here if a word may begin with it, or go on with it, and 0 otherwise.
+func (p *jaasParser) part(first bool) int {
+	r, size := utf8.DecodeRuneInString(p.text[p.at:])
 	switch {
-	case c <= ' ', c == ';', c == '=', c == '"', c == '\'', c == '/':
-		return false
-	case c == '{', c == '}':
-		return !p.braces
-	case c < utf8.RuneSelf:
-		return true
+	case size == 0:
+		return 0
+	case r >= '0' && r <= '9', r == '.', r == '-':
+		if first {
+			return 0
+		}
+	case r < 0xa0 && r != '_' && r != '$' && (r|0x20 < 'a' || r|0x20 > 'z'):
+		return 0
 	}
-	r, _ := utf8.DecodeRuneInString(p.text[i:])
-	return r <= 0x80 || r >= 0xa0
+	return size
 }
 
 // skip passes over white space and comments. A /* that does not end takes all the rest.
@@ -246,6 +245,8 @@ func (p *jaasParser) skip() {
 			}
 			p.at += 2 + end + 2
 		case p.text[p.at] == '/':
+			// What follows a single '/' is not looked at, be it the end of the line.
+			p.at = min(p.at+2, len(p.text))
 			end := strings.IndexAny(p.text[p.at:], "\r\n")
 			if end < 0 {
 				p.at = len(p.text)

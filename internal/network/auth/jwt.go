@@ -79,7 +79,7 @@ func (v *jwtValidator) validate(token string) (bearer, *tokenFault) {
 	}
 	c, err := parseClaims(payload)
 	if err != nil {
-		return bearer{}, invalidToken("Could not validate the access token: %w", err)
+		return bearer{}, invalidToken("Could not validate the access token: claims: %w", err)
 	}
 	b, err := v.judge(c)
 	if err != nil {
@@ -98,17 +98,18 @@ func (v *jwtValidator) verify(token string) ([]byte, error) {
 	if err != nil {
 		return nil, errors.New("malformed JWT: the header is not base64url")
 	}
-	if err := boundJSON(header); err != nil {
+	members, err := parseClaims(header)
+	if err != nil {
 		return nil, fmt.Errorf("malformed JWT: header: %w", err)
+	}
+	if _, critical := members["crit"]; critical {
+		return nil, errors.New("the JWT's header has critical extensions, of which none is known")
 	}
 	signed, err := jose.ParseSignedCompact(token, signatures)
 	if err != nil {
 		return nil, fmt.Errorf("malformed JWT or an algorithm that is not allowed: %w", err)
 	}
 	h := signed.Signatures[0].Protected
-	if _, critical := h.ExtraHeaders["crit"]; critical {
-		return nil, errors.New("the JWT's header has critical extensions, of which none is known")
-	}
 	if len(h.KeyID) > maxKeyIDBytes {
 		return nil, errors.New("the JWT's key id is too long")
 	}
@@ -141,36 +142,36 @@ func fits(key any, algorithm jose.SignatureAlgorithm) bool {
 // claims are a token's members, each still as JSON.
 type claims map[string]json.RawMessage
 
-// parseClaims reads one JSON object, in which no name stands twice.
+// parseClaims reads one JSON object, a token's claims or header, in which no name stands twice.
 func parseClaims(payload []byte) (claims, error) {
 	if err := boundJSON(payload); err != nil {
-		return nil, fmt.Errorf("claims: %w", err)
+		return nil, err
 	}
 	d := json.NewDecoder(bytes.NewReader(payload))
 	if t, err := d.Token(); err != nil || t != json.Delim('{') {
-		return nil, errors.New("the claims are not a JSON object")
+		return nil, errors.New("it is not a JSON object")
 	}
 	c := claims{}
 	for d.More() {
 		t, err := d.Token()
 		name, ok := t.(string)
 		if err != nil || !ok {
-			return nil, errors.New("the claims are malformed JSON")
+			return nil, errors.New("malformed JSON")
 		}
 		if _, twice := c[name]; twice {
-			return nil, errors.New("a claim stands twice")
+			return nil, errors.New("a name stands twice")
 		}
 		var value json.RawMessage
 		if err := d.Decode(&value); err != nil {
-			return nil, errors.New("the claims are malformed JSON")
+			return nil, errors.New("malformed JSON")
 		}
 		c[name] = value
 	}
 	if _, err := d.Token(); err != nil {
-		return nil, errors.New("the claims are malformed JSON")
+		return nil, errors.New("malformed JSON")
 	}
 	if d.More() {
-		return nil, errors.New("something follows the claims")
+		return nil, errors.New("something follows the object")
 	}
 	return c, nil
 }
@@ -236,7 +237,8 @@ func (v *jwtValidator) judge(c claims) (bearer, error) {
 	if err != nil {
 		return bearer{}, err
 	}
-	if issuer, err := c.texts("iss"); err != nil || v.issuer != "" && !slices.Equal(issuer, []string{v.issuer}) {
+	var issuer string
+	if raw, ok := c["iss"]; v.issuer != "" && (!ok || json.Unmarshal(raw, &issuer) != nil || issuer != v.issuer) {
 		return bearer{}, errors.New("issuer (iss) is not the one that sasl.oauthbearer.expected.issuer names")
 	}
 	audience, err := c.texts("aud")

@@ -5,6 +5,7 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"crypto/subtle"
+	"fmt"
 	"strings"
 
 	"github.com/moldau/moldau/internal/clock"
@@ -73,17 +74,16 @@ func (p *plainExchange) identity() Identity {
 }
 
 func (p *plainExchange) step(token []byte) ([]byte, bool, error) {
-	// Differs from Kafka: a fourth part is refused; Kafka overlooks what follows the password's end.
 	if n := bytes.Count(token, []byte{0}); n != 2 {
-		return nil, false, hide(Plain, "Invalid SASL/PLAIN response: expected 3 tokens, got %d", n+1)
+		return nil, false, refuse(fmt.Sprintf("Invalid SASL/PLAIN response: expected 3 tokens, got %d", min(n+1, 4)))
 	}
 	authorization, rest, _ := bytes.Cut(token, []byte{0})
 	user, password, _ := bytes.Cut(rest, []byte{0})
 	if len(user) == 0 {
-		return nil, false, hide(Plain, "Authentication failed: username not specified")
+		return nil, false, refuse("Authentication failed: username not specified")
 	}
 	if len(password) == 0 {
-		return nil, false, hide(Plain, "Authentication failed: password not specified")
+		return nil, false, refuse("Authentication failed: password not specified")
 	}
 	name := string(user)
 	if !p.users.check(name, password) {

@@ -112,13 +112,11 @@ func (u *unsecured) times(c claims) (int64, *tokenFault) {
 	return expires, nil
 }
 
+// checkScope looks for what the login requires. As in Kafka a string is one scope, blanks and all.
 func (u *unsecured) checkScope(c claims) *tokenFault {
 	given, err := c.texts(u.scope)
 	if err != nil {
 		return invalidToken("%w", err)
-	}
-	if len(given) == 1 {
-		given = strings.Fields(given[0])
 	}
 	for _, scope := range u.required {
 		if !slices.Contains(given, scope) {

@@ -1,8 +1,8 @@
 // Lets Apache Kafka's own SASL servers and parsers judge what peers and operators may write:
 //
-//     java -Dorg.apache.kafka.sasl.oauthbearer.allowed.urls=file:$PWD/jwks.json -cp "$KAFKA_HOME/lib/*" Verdicts.java cases.txt > verdicts.txt
+//     java -Dorg.apache.kafka.sasl.oauthbearer.allowed.urls=file:$PWD/jwks.json -cp "$KAFKA_HOME/lib/*" Verdicts.java verdicts.txt > new.txt
 //
-// A line of cases.txt is "KIND NAME ARGUMENTS", arguments in hex; the verdict is put before it:
+// A line is "VERDICT : KIND NAME ARGUMENTS", arguments in hex; the verdict is put in anew:
 //
 //     ok WHAT        it passes, and what came of it (in hex)
 //     more           another message is awaited
@@ -162,8 +162,10 @@ public class Verdicts {
     }
 
     public static void main(String[] args) throws Exception {
-        for (String line : Files.readAllLines(Path.of(args[0])))
-            System.out.println(verdict(line.split(" ")) + " : " + line);
+        for (String line : Files.readAllLines(Path.of(args[0]))) {
+            String c = line.substring(line.indexOf(" : ") + 3);
+            System.out.println(verdict(c.split(" ")) + " : " + c);
+        }
         System.exit(0);
     }
 }
