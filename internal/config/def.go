@@ -254,5 +254,5 @@ func perMechanism(key string) bool {
 	case "connections.max.reauth.ms", "sasl.jaas.config", "sasl.login.callback.handler.class", "sasl.login.class", "sasl.server.callback.handler.class":
 		return true
 	}
-	return false
+	return strings.HasPrefix(key, "sasl.oauthbearer.")
 }

@@ -120,13 +120,14 @@ func TestDynamicSettings(t *testing.T) {
 func TestForListener(t *testing.T) {
 	b := mustBroker(t, "listener.name.internal.plain.sasl.jaas.config=a\nlistener.name.internal.sasl.jaas.config=b\nsasl.jaas.config=c\n"+
 		"connections.max.reauth.ms=5\nlistener.name.internal.scram-sha-256.connections.max.reauth.ms=6\n"+
-		"ssl.client.auth=required\nlistener.name.internal.ssl.client.auth= requested \n")
+		"ssl.client.auth=required\nlistener.name.internal.ssl.client.auth= requested \nlistener.name.internal.oauthbearer.sasl.oauthbearer.expected.issuer=x\n")
 	for _, c := range []struct{ listener, key, want string }{
 		{"INTERNAL", "plain.sasl.jaas.config", "a"},
 		{"INTERNAL", "scram-sha-256.sasl.jaas.config", ""},
 		{"INTERNAL", "sasl.jaas.config", "b"},
 		{"OTHER", "plain.sasl.jaas.config", ""},
 		{"OTHER", "sasl.jaas.config", "c"},
+		{"INTERNAL", "oauthbearer.sasl.oauthbearer.expected.issuer", "x"},
 		{"internal", "plain.connections.max.reauth.ms", "5"},
 		{"Internal", "scram-sha-256.connections.max.reauth.ms", "6"},
 		{"INTERNAL", "ssl.client.auth", "requested"},
