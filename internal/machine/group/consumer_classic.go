@@ -69,7 +69,7 @@ func (c *Consumers) joinClassic(now Time, j *Join, fx *Effects) {
 	if changed {
 		t.event("member joins", id+" of the classic protocol subscribes to "+subscriptionText(&mb.meta))
 	}
-	changed = t.resolveAll() || changed
+	changed = t.resolveAll(j.Client.Visible) || changed
 	t.bump(changed)
 	if downgrade {
 		t.toClassic(nil, mb)

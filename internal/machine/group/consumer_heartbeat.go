@@ -181,7 +181,7 @@ func (c *Consumers) heartbeat(now Time, h *ConsumerHeartbeat, fx *Effects) (*wir
 			t.event(joinsOr(joined, "member joins", "member changes its subscription"), id+" subscribes to "+subscriptionText(&mb.meta))
 		}
 	}
-	changed = t.resolveAll() || changed
+	changed = t.resolveAll(h.Client.Visible) || changed
 	t.bump(changed)
 	t.retarget()
 	has := ownedOf(req.TopicPartitions)

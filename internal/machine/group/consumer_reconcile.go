@@ -99,8 +99,8 @@ func compileRegex(regex string) (*regexp.Regexp, error) {
 }
 
 // resolve looks which topics an expression matches, Kafka's own among them, as Kafka does. One that cannot be read, which only a log of others can have,
-// matches none.
-func (c *Consumers) resolve(regex string, now Time) *resolvedRegex {
+// matches none. Topics that the client who asks may not know of are left out.
+func (c *Consumers) resolve(regex string, now Time, visible func(topic string) bool) *resolvedRegex {
 	r := &resolvedRegex{ms: now.Wall}
 	re, err := compileRegex(regex)
 	if c.image == nil || err != nil {
@@ -108,7 +108,7 @@ func (c *Consumers) resolve(regex string, now Time) *resolvedRegex {
 	}
 	r.version = c.image.Offset()
 	for topic := range c.image.Topics() {
-		if re.MatchString(topic.Name) {
+		if re.MatchString(topic.Name) && (visible == nil || visible(topic.Name)) {
 			r.topics = append(r.topics, topic.Name)
 		}
 	}
@@ -121,7 +121,7 @@ func (c *Consumers) resolve(regex string, now Time) *resolvedRegex {
 //
 // Differs from Kafka: this happens within the heartbeat and not in the background after it, so that a member has its
 // partitions one heartbeat earlier.
-func (t *consumerTurn) resolveAll() (changed bool) {
+func (t *consumerTurn) resolveAll(visible func(topic string) bool) (changed bool) {
 	g := t.g
 	if len(g.regexes) == 0 && len(g.resolved) == 0 {
 		return false
@@ -145,7 +145,7 @@ func (t *consumerTurn) resolveAll() (changed bool) {
 		if old != nil && !all {
 			continue
 		}
-		r := t.c.resolve(regex, t.now)
+		r := t.c.resolve(regex, t.now, visible)
 		if old != nil && slices.Equal(old.topics, r.topics) {
 			continue
 		}

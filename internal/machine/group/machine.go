@@ -50,7 +50,11 @@ type Time struct{ Wall, Mono int64 }
 type Ticket uint64
 
 // Client is who sent a request. Host is written as Kafka does: "/" and the address.
-type Client struct{ ID, Host string }
+type Client struct {
+	ID, Host string
+	// Visible tells whether the client may know of a topic that only a regular expression names; nil when it may of all.
+	Visible func(topic string) bool
+}
 
 // Record is one record for the log; a nil Value is a tombstone.
 type Record struct{ Key, Value []byte }

@@ -24,7 +24,9 @@ func inGroup[T any, P message[T], R response](
 
 // coordinated asks the group coordinator.
 func coordinated[P any, R response](call groupCall[P, R]) func(b *Broker, q *edge.Request, m P, answer func(R)) {
-	return func(b *Broker, q *edge.Request, m P, answer func(R)) { call(b.groups, m, client(q), q.Version, answer) }
+	return func(b *Broker, q *edge.Request, m P, answer func(R)) {
+		call(b.groups, m, b.clientOf(q), q.Version, answer)
+	}
 }
 
 // mayDescribe tells whether the peer may know of all the topics.
@@ -111,7 +113,7 @@ func serveConsumerGroupHeartbeat(b *Broker, q *edge.Request, m *wire.ConsumerGro
 		answer(refuseConsumerGroup(m, wire.TopicAuthorizationFailed))
 		return
 	}
-	b.groups.ConsumerGroupHeartbeat(m, client(q), q.Version, answer)
+	b.groups.ConsumerGroupHeartbeat(m, b.clientOf(q), q.Version, answer)
 }
 
 // serveShareGroupHeartbeat serves members of share groups (KIP-932).

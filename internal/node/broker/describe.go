@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/moldau/moldau/internal/format/wire"
+	"github.com/moldau/moldau/internal/machine/acl"
 	"github.com/moldau/moldau/internal/machine/metadata"
 	"github.com/moldau/moldau/internal/network/edge"
 )
@@ -14,6 +15,10 @@ import (
 func serveDescribeCluster(b *Broker, q *edge.Request, m *wire.DescribeClusterRequest) *wire.DescribeClusterResponse {
 	out := &wire.DescribeClusterResponse{}
 	out.SetDefaults()
+	if b.side(q) == wire.OnController && !b.onCluster(q, acl.Alter) { // there it takes more than on a broker
+		out.ErrorCode, out.ErrorMessage = wire.ClusterAuthorizationFailed, text(clusterRefusal)
+		return out
+	}
 	out.ClusterID, out.ControllerID, out.EndpointType = b.clusterID, b.nodeID, m.EndpointType
 	if code, message := b.endpointRefusal(q, m.EndpointType); code != wire.None {
 		out.SetDefaults()
@@ -21,6 +26,9 @@ func serveDescribeCluster(b *Broker, q *edge.Request, m *wire.DescribeClusterReq
 		return out
 	}
 	if m.EndpointType == controllerEndpoints {
+		if m.IncludeClusterAuthorizedOperations {
+			out.ClusterAuthorizedOperations = b.clusterBits(q)
+		}
 		for i := range b.controllers {
 			if l := &b.controllers[i]; l.Name == q.Conn().Listener() {
 				out.Brokers = append(out.Brokers, wire.DescribeClusterResponseDescribeClusterBroker{BrokerID: b.nodeID, Host: l.Host, Port: int32(l.Port)})
@@ -38,7 +46,7 @@ func serveDescribeCluster(b *Broker, q *edge.Request, m *wire.DescribeClusterReq
 		})
 	}
 	if m.IncludeClusterAuthorizedOperations {
-		out.ClusterAuthorizedOperations = clusterOperations
+		out.ClusterAuthorizedOperations = b.clusterBits(q)
 	}
 	return out
 }
@@ -65,7 +73,7 @@ func (b *Broker) endpointRefusal(q *edge.Request, kind int8) (wire.Code, string)
 }
 
 // serveDescribeTopicPartitions pages through topics' partitions (KIP-966).
-func serveDescribeTopicPartitions(b *Broker, _ *edge.Request, m *wire.DescribeTopicPartitionsRequest) *wire.DescribeTopicPartitionsResponse {
+func serveDescribeTopicPartitions(b *Broker, q *edge.Request, m *wire.DescribeTopicPartitionsRequest) *wire.DescribeTopicPartitionsResponse {
 	img := b.image()
 	out := &wire.DescribeTopicPartitionsResponse{}
 	out.SetDefaults()
@@ -97,6 +105,10 @@ func serveDescribeTopicPartitions(b *Broker, _ *edge.Request, m *wire.DescribeTo
 			first = m.Cursor.PartitionIndex
 		}
 	}
+	var refused []wire.DescribeTopicPartitionsResponseTopic
+	if b.authorizer != nil {
+		names, refused = b.describableTopics(q, names, len(m.Topics) == 0)
+	}
 	limit := b.config().GetLong("max.request.partition.size.limit")
 	left := int(max(min(int64(m.ResponsePartitionLimit), limit), 1))
 	for _, name := range names {
@@ -106,10 +118,14 @@ func serveDescribeTopicPartitions(b *Broker, _ *edge.Request, m *wire.DescribeTo
 		}
 		t, ok := img.Topic(name)
 		if !ok {
-			out.Topics = append(out.Topics, missingTopicPartitions(name))
+			missing := missingTopicPartitions(name)
+			if b.authorizer != nil {
+				missing.TopicAuthorizedOperations = b.operations(q, topicOperations, acl.Topic, name)
+			}
+			out.Topics = append(out.Topics, missing)
 			continue
 		}
-		topic, next := b.topicPartitions(t, first, left)
+		topic, next := b.topicPartitions(q, t, first, left)
 		out.Topics = append(out.Topics, topic)
 		left -= len(topic.Partitions)
 		first = 0
@@ -118,7 +134,23 @@ func serveDescribeTopicPartitions(b *Broker, _ *edge.Request, m *wire.DescribeTo
 			break
 		}
 	}
+	out.Topics = append(out.Topics, refused...)
 	return out
+}
+
+// describableTopics takes out the topics that the peer may not describe; who asks for all is not told of them.
+func (b *Broker) describableTopics(q *edge.Request, names []string, all bool) (may []string, refused []wire.DescribeTopicPartitionsResponseTopic) {
+	for _, name := range names {
+		switch {
+		case all && b.visible(q, acl.Describe, acl.Topic, name), !all && b.allowed(q, acl.Describe, acl.Topic, name):
+			may = append(may, name)
+		case !all:
+			t := missingTopicPartitions(name)
+			t.ErrorCode = wire.TopicAuthorizationFailed
+			refused = append(refused, t)
+		}
+	}
+	return may, refused
 }
 
 func missingTopicPartitions(name string) wire.DescribeTopicPartitionsResponseTopic {
@@ -133,11 +165,11 @@ func missingTopicPartitions(name string) wire.DescribeTopicPartitionsResponseTop
 
 // topicPartitions describes at most limit partitions from first on; next is
 // where to go on, or -1.
-func (b *Broker) topicPartitions(t *metadata.Topic, first int32, limit int) (out wire.DescribeTopicPartitionsResponseTopic, next int32) {
+func (b *Broker) topicPartitions(q *edge.Request, t *metadata.Topic, first int32, limit int) (out wire.DescribeTopicPartitionsResponseTopic, next int32) {
 	out.SetDefaults()
 	name := strings.Clone(t.Name)
 	out.Name, out.TopicID, out.IsInternal = &name, t.ID, internalTopic(name)
-	out.TopicAuthorizedOperations = topicOperations
+	out.TopicAuthorizedOperations = b.operations(q, topicOperations, acl.Topic, name)
 	for i := first; int(i) < len(t.Partitions); i++ {
 		if len(out.Partitions) >= limit {
 			return out, i

@@ -8,6 +8,7 @@ import (
 	"github.com/moldau/moldau/internal/clock"
 	"github.com/moldau/moldau/internal/disk/commitlog"
 	"github.com/moldau/moldau/internal/format/wire"
+	"github.com/moldau/moldau/internal/machine/acl"
 	"github.com/moldau/moldau/internal/network/edge"
 	"github.com/moldau/moldau/internal/node/partition"
 )
@@ -44,6 +45,7 @@ type fetch struct {
 	head int
 	// failed tells that a partition answers with an error: then nothing waits.
 	failed bool
+	judged judgement
 
 	// mu is held while the fetch parks: who resumes it, even at once, waits
 	// until park has left it alone.
@@ -65,6 +67,37 @@ type fetchRead struct {
 	divergeEnd    int64
 	// aborted is for readers of committed data only.
 	aborted []commitlog.AbortedTxn
+}
+
+// judgement is what a reading of the partitions has learnt of the peer's rights: the last topic, and whether it may not read it.
+// The next reading asks again, be it by the same request.
+type judgement struct {
+	asked  bool
+	topic  string
+	denied bool
+}
+
+// denied tells that the peer may not read the partition: consumers by their right on the topic, whoever calls itself a
+// replica by that on the cluster alone.
+func (op *fetch) denied(p *fetchPartition) bool {
+	if op.b.authorizer == nil {
+		return false
+	}
+	name := p.topic
+	if p.part != nil {
+		name = p.part.Topic
+	} else if topic := op.b.table.ByID(p.id); topic != nil {
+		name = topic.Name
+	}
+	j := &op.judged
+	switch replica := op.req.ReplicaID >= 0 || op.req.ReplicaState.ReplicaID >= 0; {
+	case replica && !j.asked:
+		j.denied = !op.b.onCluster(op.q, acl.ClusterAction)
+	case !replica && (!j.asked || j.topic != name):
+		j.denied = !op.b.allowed(op.q, acl.Read, acl.Topic, name)
+	}
+	j.asked, j.topic = true, name
+	return j.denied
 }
 
 // parkedFetch is a fetch that waits for data.
@@ -109,6 +142,10 @@ func (b *Broker) serveFetch(q *edge.Request) {
 		return
 	}
 	op.req.MaxBytes = min(op.req.MaxBytes, maxFetchBytes, b.fetchable(q))
+	if b.side(q) == wire.OnController && !b.onCluster(q, acl.ClusterAction) {
+		op.refuse(wire.ClusterAuthorizationFailed)
+		return
+	}
 	if code := op.open(); code != wire.None {
 		op.refuse(code)
 		return
@@ -214,7 +251,7 @@ func (op *fetch) update() wire.Code {
 func (op *fetch) read() {
 	op.dropReads()
 	left := int(op.req.MaxBytes)
-	op.bytes, op.failed = 0, false
+	op.bytes, op.failed, op.judged = 0, false, judgement{}
 	for _, p := range op.list {
 		rd := op.readOne(p, left, op.bytes == 0)
 		op.reads = append(op.reads, rd)
@@ -236,7 +273,10 @@ func (op *fetch) dropReads() {
 // is larger than the limits, so that a consumer always gets on (KIP-74).
 func (op *fetch) readOne(p *fetchPartition, left int, minOne bool) fetchRead {
 	rd := fetchRead{p: p, highWatermark: -1, lastStable: -1, logStart: -1}
-	if rd.code = op.find(p); rd.code != wire.None {
+	if rd.code = op.find(p); rd.code != wire.UnknownTopicID && op.denied(p) {
+		rd.code = wire.TopicAuthorizationFailed
+	}
+	if rd.code != wire.None {
 		return rd
 	}
 	part := p.part

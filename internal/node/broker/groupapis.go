@@ -17,6 +17,15 @@ func client(q *edge.Request) coordinator.Client {
 	return coordinator.Client{ID: q.ClientID, Host: "/" + host(q)}
 }
 
+// clientOf is client with what it may know of.
+func (b *Broker) clientOf(q *edge.Request) coordinator.Client {
+	c := client(q)
+	if b.authorizer != nil {
+		c.Visible = func(topic string) bool { return b.visible(q, acl.Describe, acl.Topic, topic) }
+	}
+	return c
+}
+
 // host is the client's address without its port.
 func host(q *edge.Request) string {
 	addr := q.Conn().RemoteAddr()

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/moldau/moldau/internal/format/wire"
+	"github.com/moldau/moldau/internal/machine/acl"
 	"github.com/moldau/moldau/internal/network/edge"
 	"github.com/moldau/moldau/internal/node/coordinator"
 )
@@ -59,11 +60,53 @@ func (b *Broker) internalTopicRequest(name string) wire.CreateTopicsRequestCreat
 // is this one, once the topic that keeps the groups exists.
 func serveFindCoordinator(b *Broker, q *edge.Request, m *wire.FindCoordinatorRequest, answer func(*wire.FindCoordinatorResponse)) {
 	topic := coordinatorTopic(m.KeyType)
-	if _, ok := b.image().Topic(topic); !ok && topic != "" {
-		b.CreateInternalTopic(topic, func() { answer(b.findCoordinator(q, m)) })
+	refused, code := b.refusedCoordinators(q, m)
+	if code != wire.None && q.Version < 4 {
+		answer(&wire.FindCoordinatorResponse{ErrorCode: code, ErrorMessage: text(code.Message()), NodeID: -1, Port: -1})
 		return
 	}
-	answer(b.findCoordinator(q, m))
+	find := func() {
+		resp := b.findCoordinator(q, m)
+		for _, key := range refused {
+			resp.Coordinators = append(resp.Coordinators, wire.FindCoordinatorResponseCoordinator{
+				Key: key, NodeID: -1, Port: -1, ErrorCode: code, ErrorMessage: text(code.Message()),
+			})
+		}
+		answer(resp)
+	}
+	if _, ok := b.image().Topic(topic); !ok && topic != "" && (q.Version < 4 || len(m.CoordinatorKeys) > 0) {
+		b.CreateInternalTopic(topic, find)
+		return
+	}
+	find()
+}
+
+// refusedCoordinators takes out the keys of groups and transactional ids that the peer may not describe; code is their
+// answer. Coordinators of share groups' states are for brokers alone.
+func (b *Broker) refusedCoordinators(q *edge.Request, m *wire.FindCoordinatorRequest) (refused []string, code wire.Code) {
+	t, code := acl.Group, wire.GroupAuthorizationFailed
+	switch {
+	case b.authorizer == nil:
+		return nil, wire.None
+	case m.KeyType == transactionCoordinator:
+		t, code = acl.TransactionalID, wire.TransactionalIDAuthorizationFailed
+	case m.KeyType == shareCoordinator && q.Version >= 6:
+		if b.onCluster(q, acl.ClusterAction) {
+			return nil, wire.None
+		}
+		refused, m.CoordinatorKeys = m.CoordinatorKeys, nil
+		return refused, wire.ClusterAuthorizationFailed
+	case m.KeyType != groupCoordinator:
+		return nil, wire.None
+	}
+	if q.Version < 4 {
+		if b.allowed(q, acl.Describe, t, m.Key) {
+			code = wire.None
+		}
+		return nil, code
+	}
+	m.CoordinatorKeys, refused = part(b, q, acl.Describe, t, m.CoordinatorKeys, func(key *string) string { return *key })
+	return refused, code
 }
 
 // coordinatorTopic is the topic on whose partitions coordinators of a kind live, "" for kinds that there are not.

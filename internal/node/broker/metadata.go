@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/moldau/moldau/internal/format/wire"
+	"github.com/moldau/moldau/internal/machine/acl"
 	"github.com/moldau/moldau/internal/machine/metadata"
 	"github.com/moldau/moldau/internal/network/edge"
 )
@@ -30,9 +31,10 @@ const (
 // Differs from Kafka: a topic created here is in the answer; Kafka answers with
 // an error first and lets the client come back.
 func serveMetadata(b *Broker, q *edge.Request, m *wire.MetadataRequest, answer func(*wire.MetadataResponse)) {
-	missing := b.creatable(q.Version, m)
+	v := b.view(q, m)
+	missing := b.creatable(q, m, v)
 	if len(missing) == 0 {
-		answer(b.metadata(q, m))
+		answer(b.metadata(q, m, v))
 		return
 	}
 	create := &wire.CreateTopicsRequest{}
@@ -40,7 +42,7 @@ func serveMetadata(b *Broker, q *edge.Request, m *wire.MetadataRequest, answer f
 	for _, name := range missing {
 		create.Topics = append(create.Topics, autoTopic(b, name))
 	}
-	b.quorum.Propose(b.leave(q).meter(create), func(any, error) { answer(b.metadata(q, m)) })
+	b.quorum.Propose(b.leave(q).meter(create), func(any, error) { answer(b.metadata(q, m, v)) })
 }
 
 // autoTopic is the request that creates a topic somebody used without creating it.
@@ -54,8 +56,44 @@ func autoTopic(b *Broker, name string) wire.CreateTopicsRequestCreatableTopic {
 	return t
 }
 
+// metadataView is what the peer may not see of what it asks for; nil when it may see all. It is asked for once, before
+// anything is created, and never whether a topic exists.
+type metadataView struct {
+	// denied are the names that it may not describe, or not create.
+	denied map[string]bool
+}
+
+// hides says whether a topic is kept from the peer.
+func (v *metadataView) hides(name string) bool { return v != nil && v.denied[name] }
+
+// view asks for the right to describe each topic that the request names.
+func (b *Broker) view(q *edge.Request, m *wire.MetadataRequest) *metadataView {
+	if b.authorizer == nil {
+		return nil
+	}
+	v := &metadataView{denied: make(map[string]bool)}
+	img := b.image()
+	for i := range m.Topics {
+		var name string
+		if id := m.Topics[i].TopicID; !id.IsZero() {
+			topic, ok := img.TopicByID(id)
+			if !ok {
+				continue // ids are no secret
+			}
+			name = topic.Name
+		} else if m.Topics[i].Name != nil {
+			name = *m.Topics[i].Name
+		}
+		if _, asked := v.denied[name]; !asked {
+			v.denied[name] = !b.allowed(q, acl.Describe, acl.Topic, name)
+		}
+	}
+	return v
+}
+
 // creatable lists the names that do not exist and may be created.
-func (b *Broker) creatable(version int16, m *wire.MetadataRequest) []string {
+func (b *Broker) creatable(q *edge.Request, m *wire.MetadataRequest, v *metadataView) []string {
+	version := q.Version
 	if m.Topics == nil || version >= 4 && !m.AllowAutoTopicCreation || !b.config().GetBool("auto.create.topics.enable") {
 		return nil
 	}
@@ -66,15 +104,22 @@ func (b *Broker) creatable(version int16, m *wire.MetadataRequest) []string {
 		if name == nil || !m.Topics[i].TopicID.IsZero() || !validTopicName(*name) {
 			continue
 		}
-		if _, ok := img.Topic(*name); !ok && !slices.Contains(names, *name) && len(names) < maxAutoCreate {
+		if _, ok := img.Topic(*name); !ok && !v.hides(*name) && !slices.Contains(names, *name) && len(names) < maxAutoCreate {
 			names = append(names, *name)
 		}
 	}
-	return names
+	if v == nil || len(names) == 0 {
+		return names
+	}
+	everywhere := b.everywhere(q, acl.Create)
+	return slices.DeleteFunc(names, func(name string) bool {
+		v.denied[name] = !b.mayCreate(q, everywhere, name)
+		return v.denied[name]
+	})
 }
 
 // metadata answers from the present image.
-func (b *Broker) metadata(q *edge.Request, m *wire.MetadataRequest) *wire.MetadataResponse {
+func (b *Broker) metadata(q *edge.Request, m *wire.MetadataRequest, v *metadataView) *wire.MetadataResponse {
 	img, version := b.image(), q.Version
 	out := &wire.MetadataResponse{}
 	out.SetDefaults()
@@ -86,11 +131,13 @@ func (b *Broker) metadata(q *edge.Request, m *wire.MetadataRequest) *wire.Metada
 		}
 	}
 	if m.IncludeClusterAuthorizedOperations {
-		out.ClusterAuthorizedOperations = clusterOperations
+		out.ClusterAuthorizedOperations = b.clusterBits(q)
 	}
 	if m.Topics == nil || version == 0 && len(m.Topics) == 0 {
 		for _, t := range img.SortedTopics() {
-			out.Topics = append(out.Topics, b.metadataTopic(t, m))
+			if b.visible(q, acl.Describe, acl.Topic, t.Name) {
+				out.Topics = append(out.Topics, b.metadataTopic(q, t, m))
+			}
 		}
 		return out
 	}
@@ -110,7 +157,7 @@ func (b *Broker) metadata(q *edge.Request, m *wire.MetadataRequest) *wire.Metada
 			out.Topics = append(out.Topics, missingTopic(asked, wire.InvalidRequest))
 			continue
 		}
-		out.Topics = append(out.Topics, b.askedTopic(img, asked, m))
+		out.Topics = append(out.Topics, b.askedTopic(q, asked, m, v))
 	}
 	return out
 }
@@ -122,7 +169,8 @@ type topicRef struct {
 }
 
 // askedTopic answers for one topic that was asked for by name or id.
-func (b *Broker) askedTopic(img *metadata.Image, asked *wire.MetadataRequestTopic, m *wire.MetadataRequest) wire.MetadataResponseTopic {
+func (b *Broker) askedTopic(q *edge.Request, asked *wire.MetadataRequestTopic, m *wire.MetadataRequest, v *metadataView) wire.MetadataResponseTopic {
+	img := b.image()
 	var t *metadata.Topic
 	var ok bool
 	missing := wire.UnknownTopicOrPartition
@@ -136,8 +184,13 @@ func (b *Broker) askedTopic(img *metadata.Image, asked *wire.MetadataRequestTopi
 			missing = wire.InvalidTopic
 		}
 	}
-	if ok {
-		return b.metadataTopic(t, m)
+	switch {
+	case ok && v.hides(t.Name) && !asked.TopicID.IsZero():
+		return missingTopic(&wire.MetadataRequestTopic{TopicID: asked.TopicID}, wire.TopicAuthorizationFailed)
+	case asked.TopicID.IsZero() && asked.Name != nil && v.hides(*asked.Name):
+		return missingTopic(&wire.MetadataRequestTopic{Name: asked.Name}, wire.TopicAuthorizationFailed)
+	case ok:
+		return b.metadataTopic(q, t, m)
 	}
 	if !asked.TopicID.IsZero() {
 		return missingTopic(&wire.MetadataRequestTopic{TopicID: asked.TopicID}, missing)
@@ -154,14 +207,14 @@ func missingTopic(asked *wire.MetadataRequestTopic, code wire.Code) wire.Metadat
 	return out
 }
 
-func (b *Broker) metadataTopic(t *metadata.Topic, m *wire.MetadataRequest) wire.MetadataResponseTopic {
+func (b *Broker) metadataTopic(q *edge.Request, t *metadata.Topic, m *wire.MetadataRequest) wire.MetadataResponseTopic {
 	out := wire.MetadataResponseTopic{}
 	out.SetDefaults()
 	name := t.Name
 	out.Name, out.TopicID, out.IsInternal = &name, t.ID, internalTopic(name)
 	out.TopicAuthorizedOperations = noOperations
 	if m.IncludeTopicAuthorizedOperations {
-		out.TopicAuthorizedOperations = topicOperations
+		out.TopicAuthorizedOperations = b.operations(q, topicOperations, acl.Topic, name)
 	}
 	out.Partitions = make([]wire.MetadataResponsePartition, len(t.Partitions))
 	for i, p := range t.Partitions {

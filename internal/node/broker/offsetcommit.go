@@ -2,6 +2,7 @@ package broker
 
 import (
 	"github.com/moldau/moldau/internal/format/wire"
+	"github.com/moldau/moldau/internal/machine/acl"
 	"github.com/moldau/moldau/internal/machine/metadata"
 	"github.com/moldau/moldau/internal/network/edge"
 	"github.com/moldau/moldau/internal/node/coordinator"
@@ -14,6 +15,8 @@ type offsetCommit struct {
 	q       *edge.Request
 	reader  wire.Reader
 	refused []wire.OffsetCommitResponseTopic
+	// denied are the topics of the request, by position, that the peer may not read; empty when it may read all.
+	denied []bool
 }
 
 func takeCommit(b *Broker, q *edge.Request) *offsetCommit {
@@ -31,7 +34,7 @@ func takeCommit(b *Broker, q *edge.Request) *offsetCommit {
 const maxPooledCommit = 256
 
 func (op *offsetCommit) release() {
-	op.q, op.refused = nil, nil
+	op.q, op.refused, op.denied = nil, nil, op.denied[:0]
 	op.reader.Reset(nil)
 	if cap(op.Request.Topics) > maxPooledCommit || cap(op.Response.Topics) > maxPooledCommit {
 		return
@@ -56,10 +59,51 @@ func serveOffsetCommit(b *Broker, q *edge.Request) {
 		return
 	}
 	op.Version = q.Version
-	if !op.resolve(b.image()) {
-		op.part(b.image())
+	img := b.image()
+	if b.authorizer != nil && !b.allowed(q, acl.Read, acl.Group, op.Request.GroupID) {
+		op.refuse(wire.GroupAuthorizationFailed)
+		return
+	}
+	resolved, readable := op.resolve(img), op.readable(img)
+	if !resolved || !readable {
+		op.part(img)
+		if len(op.Request.Topics) == 0 && len(op.refused) > 0 {
+			op.Response.Topics = op.Response.Topics[:0]
+			op.finish()
+			return
+		}
 	}
 	b.groups.OffsetCommit(op.OffsetCommit)
+}
+
+// refuse answers each partition with one error.
+func (op *offsetCommit) refuse(code wire.Code) {
+	op.Response.Topics = op.Response.Topics[:0]
+	for i := range op.Request.Topics {
+		in := &op.Request.Topics[i]
+		t := wire.OffsetCommitResponseTopic{Name: in.Name, TopicID: in.TopicID}
+		for _, p := range in.Partitions {
+			t.Partitions = append(t.Partitions, wire.OffsetCommitResponsePartition{PartitionIndex: p.PartitionIndex, ErrorCode: code})
+		}
+		op.refused = append(op.refused, t)
+	}
+	op.finish()
+}
+
+// readable asks for the right to read each topic. An id that no topic has is refused as such.
+func (op *offsetCommit) readable(img *metadata.Image) bool {
+	if op.b.authorizer == nil {
+		return true
+	}
+	all := true
+	for i := range op.Request.Topics {
+		t := &op.Request.Topics[i]
+		known, _ := op.topic(img, t)
+		ok := op.Version >= 10 && known == nil || op.b.allowed(op.q, acl.Read, acl.Topic, t.Name)
+		op.denied = append(op.denied, !ok)
+		all = all && ok
+	}
+	return all
 }
 
 // topic finds a topic of the request and puts in its name and id; code is what a missing one is answered with.
@@ -99,6 +143,9 @@ func (op *offsetCommit) part(img *metadata.Image) {
 	for i := range op.Request.Topics {
 		t := &op.Request.Topics[i]
 		topic, code := op.topic(img, t)
+		if i < len(op.denied) && op.denied[i] {
+			topic, code = nil, wire.TopicAuthorizationFailed
+		}
 		known := wire.OffsetCommitRequestTopic{Name: t.Name, TopicID: t.TopicID}
 		bad := wire.OffsetCommitResponseTopic{Name: t.Name, TopicID: t.TopicID}
 		for _, p := range t.Partitions {

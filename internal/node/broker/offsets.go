@@ -5,6 +5,7 @@ import (
 
 	"github.com/moldau/moldau/internal/disk/commitlog"
 	"github.com/moldau/moldau/internal/format/wire"
+	"github.com/moldau/moldau/internal/machine/acl"
 	"github.com/moldau/moldau/internal/network/edge"
 	"github.com/moldau/moldau/internal/node/partition"
 )
@@ -36,12 +37,15 @@ func serveListOffsets(b *Broker, q *edge.Request, m *wire.ListOffsetsRequest) *w
 		in := &m.Topics[i]
 		t := wire.ListOffsetsResponseListOffsetsTopicResponse{Name: in.Name}
 		topic := b.table.ByName(in.Name)
+		denied := !b.allowed(q, acl.Describe, acl.Topic, in.Name)
 		for j := range in.Partitions {
 			asked := &in.Partitions[j]
 			r := wire.ListOffsetsResponseListOffsetsPartitionResponse{}
 			r.SetDefaults()
 			r.PartitionIndex = asked.PartitionIndex
-			if twice[topicIndex{in.Name, asked.PartitionIndex}] {
+			if denied {
+				r.ErrorCode = wire.TopicAuthorizationFailed
+			} else if twice[topicIndex{in.Name, asked.PartitionIndex}] {
 				r.ErrorCode = wire.InvalidRequest
 			} else {
 				b.listOffset(topic.Partition(asked.PartitionIndex), q.Version, m.IsolationLevel, asked, &r)
@@ -112,19 +116,26 @@ func (b *Broker) offsetByTime(p *partition.Partition, timestamp, end int64, r *w
 }
 
 // serveOffsetForLeaderEpoch tells where an epoch ended (KIP-101, KIP-320).
-func serveOffsetForLeaderEpoch(b *Broker, _ *edge.Request, m *wire.OffsetForLeaderEpochRequest) *wire.OffsetForLeaderEpochResponse {
+func serveOffsetForLeaderEpoch(b *Broker, q *edge.Request, m *wire.OffsetForLeaderEpochRequest) *wire.OffsetForLeaderEpochResponse {
 	out := &wire.OffsetForLeaderEpochResponse{}
 	out.SetDefaults()
+	broker := b.everywhere(q, acl.ClusterAction)
 	for i := range m.Topics {
 		in := &m.Topics[i]
 		t := wire.OffsetForLeaderEpochResponseOffsetForLeaderTopicResult{Topic: in.Topic}
+		denied := !broker && !b.allowed(q, acl.Describe, acl.Topic, in.Topic)
+		if broker {
+			b.noted(q, acl.Describe, acl.Topic, in.Topic)
+		}
 		topic := b.table.ByName(in.Topic)
 		for j := range in.Partitions {
 			asked := &in.Partitions[j]
 			r := wire.OffsetForLeaderEpochResponseEpochEndOffset{}
 			r.SetDefaults()
 			r.Partition = asked.Partition
-			if p := topic.Partition(asked.Partition); p == nil {
+			if denied {
+				r.ErrorCode = wire.TopicAuthorizationFailed
+			} else if p := topic.Partition(asked.Partition); p == nil {
 				r.ErrorCode = wire.UnknownTopicOrPartition
 			} else if r.ErrorCode = p.CheckEpoch(asked.CurrentLeaderEpoch); r.ErrorCode == wire.None {
 				r.LeaderEpoch, r.EndOffset = epochEnd(p, asked.LeaderEpoch)
@@ -148,17 +159,20 @@ func epochEnd(p *partition.Partition, epoch int32) (int32, int64) {
 //
 // Differs from Kafka: the new starts are on disk before they are answered;
 // Kafka writes them once a minute, and a crash brings the records back.
-func serveDeleteRecords(b *Broker, _ *edge.Request, m *wire.DeleteRecordsRequest) *wire.DeleteRecordsResponse {
+func serveDeleteRecords(b *Broker, q *edge.Request, m *wire.DeleteRecordsRequest) *wire.DeleteRecordsResponse {
 	out := &wire.DeleteRecordsResponse{}
 	out.SetDefaults()
 	for i := range m.Topics {
 		in := &m.Topics[i]
 		t := wire.DeleteRecordsResponseDeleteRecordsTopicResult{Name: in.Name}
 		topic := b.table.ByName(in.Name)
+		denied := !b.allowed(q, acl.Delete, acl.Topic, in.Name)
 		for j := range in.Partitions {
 			r := wire.DeleteRecordsResponseDeleteRecordsPartitionResult{PartitionIndex: in.Partitions[j].PartitionIndex, LowWatermark: -1}
 			p := topic.Partition(r.PartitionIndex)
 			switch {
+			case denied:
+				r.ErrorCode = wire.TopicAuthorizationFailed
 			case p == nil:
 				r.ErrorCode = wire.UnknownTopicOrPartition
 			case internalTopic(in.Name):

@@ -11,6 +11,7 @@ import (
 	"github.com/moldau/moldau/internal/format/compress"
 	"github.com/moldau/moldau/internal/format/record"
 	"github.com/moldau/moldau/internal/format/wire"
+	"github.com/moldau/moldau/internal/machine/acl"
 	"github.com/moldau/moldau/internal/network/edge"
 	"github.com/moldau/moldau/internal/node/partition"
 )
@@ -100,16 +101,23 @@ func (b *Broker) serveProduce(q *edge.Request) {
 }
 
 func (op *produce) start() {
+	if !op.mayTransact() {
+		op.refuse(wire.TransactionalIDAuthorizationFailed)
+		return
+	}
 	badAcks := op.req.Acks < -1 || op.req.Acks > 1
 	at := 0
 	for i := range op.req.TopicData {
 		data := &op.req.TopicData[i]
 		topic, unknown := op.topic(data)
+		denied := op.denied(topic, data)
 		for j := range data.PartitionData {
 			a := &op.appends[at]
 			at++
 			a.part = topic.Partition(data.PartitionData[j].Index)
 			switch {
+			case denied:
+				a.part, a.code = nil, wire.TopicAuthorizationFailed
 			case a.part == nil:
 				a.code = unknown
 			case badAcks:
@@ -125,6 +133,51 @@ func (op *produce) start() {
 	}
 	if len(op.transactional) > 0 {
 		op.beginTransactional()
+	}
+}
+
+// mayTransact asks for the right to the transactional id of a request with transactional records. What counts is what the
+// batches say, not what the request says (CVE-2018-17196).
+func (op *produce) mayTransact() bool {
+	if op.b.authorizer == nil || !op.hasTransactional() {
+		return true
+	}
+	id := op.req.TransactionalID
+	return id != nil && op.b.allowed(op.q, acl.Write, acl.TransactionalID, *id)
+}
+
+// hasTransactional tells whether some batch is part of a transaction.
+func (op *produce) hasTransactional() bool {
+	for i := range op.req.TopicData {
+		for j := range op.req.TopicData[i].PartitionData {
+			if b := record.Batch(op.req.TopicData[i].PartitionData[j].Records); len(b) >= record.HeaderSize && b.Magic() == 2 && b.IsTransactional() {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// denied tells that the peer may not write to the topic. An id that no topic has is refused as such.
+func (op *produce) denied(topic *partition.Topic, data *wire.ProduceRequestTopicProduceData) bool {
+	if op.b.authorizer == nil {
+		return false
+	}
+	name := data.Name
+	if op.q.Version >= 13 {
+		if topic == nil {
+			return false
+		}
+		name = topic.Name
+	}
+	return !op.b.allowed(op.q, acl.Write, acl.Topic, name)
+}
+
+// refuse answers all partitions with one error.
+func (op *produce) refuse(code wire.Code) {
+	for i := range op.appends {
+		op.appends[i].part, op.appends[i].code = nil, code
+		op.pending.Add(-1)
 	}
 }
 

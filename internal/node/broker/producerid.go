@@ -4,6 +4,7 @@ import (
 	"sync"
 
 	"github.com/moldau/moldau/internal/format/wire"
+	"github.com/moldau/moldau/internal/machine/acl"
 	"github.com/moldau/moldau/internal/network/edge"
 )
 
@@ -69,6 +70,10 @@ func serveInitProducerID(b *Broker, q *edge.Request, m *wire.InitProducerIdReque
 	out := &wire.InitProducerIdResponse{}
 	out.SetDefaults()
 	out.ProducerEpoch = -1
+	if out.ErrorCode = b.mayProduceAs(q, m.TransactionalID, m.Enable2Pc); out.ErrorCode != wire.None {
+		answer(out)
+		return
+	}
 	if (m.ProducerID == -1) != (m.ProducerEpoch == -1) {
 		out.ErrorCode = wire.InvalidRequest
 		answer(out)
@@ -98,19 +103,38 @@ func serveInitProducerID(b *Broker, q *edge.Request, m *wire.InitProducerIdReque
 	})
 }
 
-// serveDescribeProducers lists the producers that partitions know (KIP-664).
-func serveDescribeProducers(b *Broker, _ *edge.Request, m *wire.DescribeProducersRequest) *wire.DescribeProducersResponse {
+// mayProduceAs asks for the right to a producer id: with a transactional id that to it, otherwise that to write to some topic (KIP-679) or
+// IDEMPOTENT_WRITE.
+func (b *Broker) mayProduceAs(q *edge.Request, transactionalID *string, twoPhases bool) wire.Code {
+	switch {
+	case b.authorizer == nil:
+	case transactionalID == nil:
+		if !b.authorizer.any(q, acl.Write, acl.Topic) && !b.onCluster(q, acl.IdempotentWrite) {
+			return wire.ClusterAuthorizationFailed
+		}
+	case !b.allowed(q, acl.Write, acl.TransactionalID, *transactionalID),
+		twoPhases && !b.allowed(q, acl.TwoPhaseCommit, acl.TransactionalID, *transactionalID):
+		return wire.TransactionalIDAuthorizationFailed
+	}
+	return wire.None
+}
+
+// serveDescribeProducers lists the producers that partitions of topics know that the peer may read (KIP-664).
+func serveDescribeProducers(b *Broker, q *edge.Request, m *wire.DescribeProducersRequest) *wire.DescribeProducersResponse {
 	out := &wire.DescribeProducersResponse{}
 	out.SetDefaults()
 	for i := range m.Topics {
 		in := &m.Topics[i]
 		t := wire.DescribeProducersResponseTopicResponse{Name: in.Name}
 		topic := b.table.ByName(in.Name)
+		denied := validTopicName(in.Name) && !b.allowed(q, acl.Read, acl.Topic, in.Name)
 		for _, index := range in.PartitionIndexes {
 			r := wire.DescribeProducersResponsePartitionResponse{}
 			r.SetDefaults()
 			r.PartitionIndex = index
-			if p := topic.Partition(index); p == nil {
+			if denied {
+				r.ErrorCode, r.ErrorMessage = wire.TopicAuthorizationFailed, text(wire.TopicAuthorizationFailed.Message())
+			} else if p := topic.Partition(index); p == nil {
 				r.ErrorCode = wire.UnknownTopicOrPartition
 			} else {
 				for _, s := range p.Log().Producers() {

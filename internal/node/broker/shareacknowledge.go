@@ -2,6 +2,7 @@ package broker
 
 import (
 	"github.com/moldau/moldau/internal/format/wire"
+	"github.com/moldau/moldau/internal/machine/acl"
 	"github.com/moldau/moldau/internal/network/edge"
 	"github.com/moldau/moldau/internal/node/share"
 )
@@ -12,10 +13,15 @@ func serveShareAcknowledge(b *Broker, q *edge.Request, m *wire.ShareAcknowledgeR
 		answer(&wire.ShareAcknowledgeResponse{ErrorCode: code})
 		return
 	}
+	if !b.allowed(q, acl.Read, acl.Group, *m.GroupID) {
+		answer(&wire.ShareAcknowledgeResponse{ErrorCode: wire.GroupAuthorizationFailed})
+		return
+	}
 	listener := q.Conn().Listener()
 	b.delivery.Acknowledge(&share.Acknowledge{
 		Group: *m.GroupID, Member: *m.MemberID, Epoch: m.ShareSessionEpoch, Supports: supported(q.Version), Renewing: m.IsRenewAck, Topics: m.Topics,
-		Done: func(a *share.Acknowledge) { answer(b.acknowledged(a, listener)) },
+		Denied: b.unreadable(q),
+		Done:   func(a *share.Acknowledge) { answer(b.acknowledged(a, listener)) },
 	})
 }
 

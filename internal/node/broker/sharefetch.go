@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/moldau/moldau/internal/format/wire"
+	"github.com/moldau/moldau/internal/machine/acl"
 	machine "github.com/moldau/moldau/internal/machine/share/partition"
 	"github.com/moldau/moldau/internal/network/edge"
 	"github.com/moldau/moldau/internal/node/share"
@@ -41,7 +42,11 @@ func (b *Broker) serveShareFetch(q *edge.Request) {
 		q.Hangup(malformed(q, err))
 		return
 	}
-	if code := op.refusal(); code != wire.None {
+	code := op.refusal()
+	if code == wire.None && !b.allowed(q, acl.Read, acl.Group, *op.req.GroupID) {
+		code = wire.GroupAuthorizationFailed
+	}
+	if code != wire.None {
 		op.Code = code
 		op.answer()
 		return
@@ -53,12 +58,24 @@ func (b *Broker) serveShareFetch(q *edge.Request) {
 	f.MaxRecords, f.BatchSize, f.Mode = int(max(m.MaxRecords, 0)), int(m.BatchSize), machine.Mode(m.ShareAcquireMode)
 	f.Supports, f.Renewing = supported(q.Version), m.IsRenewAck
 	f.Topics, f.Forgotten, f.Conn = m.Topics, m.ForgottenTopicsData, q.Conn()
+	f.Denied = b.unreadable(q)
 	f.OnPark = func(cancel func()) {
 		q.Release() // nothing of the request refers to the frame
 		q.OnCancel(cancel)
 	}
 	f.Done = func(*share.Fetch) { op.answer() }
 	b.delivery.Fetch(f)
+}
+
+// unreadable tells topics that the peer may not read, nil when it may read all.
+func (b *Broker) unreadable(q *edge.Request) func(topic wire.UUID) bool {
+	if b.authorizer == nil {
+		return nil
+	}
+	return func(id wire.UUID) bool {
+		topic, ok := b.image().TopicByID(id)
+		return ok && !b.allowed(q, acl.Read, acl.Topic, topic.Name)
+	}
 }
 
 // supported is the last acknowledge type of a version.

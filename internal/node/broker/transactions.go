@@ -2,10 +2,12 @@ package broker
 
 import (
 	"regexp"
+	"slices"
 	"sync/atomic"
 
 	"github.com/moldau/moldau/internal/format/record"
 	"github.com/moldau/moldau/internal/format/wire"
+	"github.com/moldau/moldau/internal/machine/acl"
 	"github.com/moldau/moldau/internal/machine/group"
 	"github.com/moldau/moldau/internal/machine/idempotence"
 	"github.com/moldau/moldau/internal/machine/txn"
@@ -19,12 +21,21 @@ func (b *Broker) NewProducerID(done func(id int64, code wire.Code)) { b.producer
 // on brokers do for many.
 func serveAddPartitionsToTxn(b *Broker, q *edge.Request, m *wire.AddPartitionsToTxnRequest, answer func(*wire.AddPartitionsToTxnResponse)) {
 	out := &wire.AddPartitionsToTxnResponse{}
+	if q.Version >= 4 && !b.onCluster(q, acl.ClusterAction) {
+		answer(&wire.AddPartitionsToTxnResponse{ErrorCode: wire.ClusterAuthorizationFailed})
+		return
+	}
 	if q.Version < 4 {
+		if !b.allowed(q, acl.Write, acl.TransactionalID, m.V3AndBelowTransactionalID) {
+			out.ResultsByTopicV3AndBelow = refuseAddition(m.V3AndBelowTopics, wire.TransactionalIDAuthorizationFailed)
+			answer(out)
+			return
+		}
 		tx := wire.AddPartitionsToTxnRequestAddPartitionsToTxnTransaction{
 			TransactionalID: m.V3AndBelowTransactionalID, ProducerID: m.V3AndBelowProducerID,
 			ProducerEpoch: m.V3AndBelowProducerEpoch, Topics: m.V3AndBelowTopics,
 		}
-		b.addToTxn(&tx, func(results []wire.AddPartitionsToTxnResponseAddPartitionsToTxnTopicResult) {
+		b.addToTxn(q, &tx, func(results []wire.AddPartitionsToTxnResponseAddPartitionsToTxnTopicResult) {
 			for i := range results {
 				for k := range results[i].ResultsByPartition {
 					r := &results[i].ResultsByPartition[k]
@@ -46,7 +57,7 @@ func serveAddPartitionsToTxn(b *Broker, q *edge.Request, m *wire.AddPartitionsTo
 	}
 	for i := range m.Transactions {
 		out.ResultsByTransaction[i].TransactionalID = m.Transactions[i].TransactionalID
-		b.addToTxn(&m.Transactions[i], func(results []wire.AddPartitionsToTxnResponseAddPartitionsToTxnTopicResult) {
+		b.addToTxn(q, &m.Transactions[i], func(results []wire.AddPartitionsToTxnResponseAddPartitionsToTxnTopicResult) {
 			out.ResultsByTransaction[i].TopicResults = results
 			one()
 		})
@@ -62,8 +73,22 @@ func fenced(code wire.Code, old bool) wire.Code {
 	return code
 }
 
-// addToTxn adds or verifies the partitions of one transaction. If one does not exist none is added.
-func (b *Broker) addToTxn(tx *wire.AddPartitionsToTxnRequestAddPartitionsToTxnTransaction, done func([]wire.AddPartitionsToTxnResponseAddPartitionsToTxnTopicResult)) {
+// refuseAddition is the answer when none of the partitions is added for one reason.
+func refuseAddition(topics []wire.AddPartitionsToTxnRequestAddPartitionsToTxnTopic, code wire.Code) []wire.AddPartitionsToTxnResponseAddPartitionsToTxnTopicResult {
+	results := make([]wire.AddPartitionsToTxnResponseAddPartitionsToTxnTopicResult, len(topics))
+	for i := range topics {
+		results[i].Name = topics[i].Name
+		for _, index := range topics[i].Partitions {
+			results[i].ResultsByPartition = append(results[i].ResultsByPartition,
+				wire.AddPartitionsToTxnResponseAddPartitionsToTxnPartitionResult{PartitionIndex: index, PartitionErrorCode: code})
+		}
+	}
+	return results
+}
+
+// addToTxn adds or verifies the partitions of one transaction. If one does not exist, or may not be written to, none is
+// added. What brokers ask from version 4 on, the client has had to be allowed by them.
+func (b *Broker) addToTxn(q *edge.Request, tx *wire.AddPartitionsToTxnRequestAddPartitionsToTxnTransaction, done func([]wire.AddPartitionsToTxnResponseAddPartitionsToTxnTopicResult)) {
 	img := b.image()
 	results := make([]wire.AddPartitionsToTxnResponseAddPartitionsToTxnTopicResult, len(tx.Topics))
 	var list []txn.Partition
@@ -71,10 +96,13 @@ func (b *Broker) addToTxn(tx *wire.AddPartitionsToTxnRequestAddPartitionsToTxnTr
 	for i := range tx.Topics {
 		t := &tx.Topics[i]
 		topic, ok := img.Topic(t.Name)
+		denied := q.Version < 4 && (internalTopic(t.Name) && b.authorizer != nil || !b.allowed(q, acl.Write, acl.Topic, t.Name))
 		results[i].Name = t.Name
 		for _, index := range t.Partitions {
 			r := wire.AddPartitionsToTxnResponseAddPartitionsToTxnPartitionResult{PartitionIndex: index}
-			if !ok || index < 0 || int(index) >= len(topic.Partitions) {
+			if denied {
+				r.PartitionErrorCode, missing = wire.TopicAuthorizationFailed, true
+			} else if !ok || index < 0 || int(index) >= len(topic.Partitions) {
 				r.PartitionErrorCode, missing = wire.UnknownTopicOrPartition, true
 			}
 			results[i].ResultsByPartition = append(results[i].ResultsByPartition, r)
@@ -110,6 +138,18 @@ func (b *Broker) addToTxn(tx *wire.AddPartitionsToTxnRequestAddPartitionsToTxnTr
 
 // serveAddOffsetsToTxn has the partition of __consumer_offsets that keeps a group's offsets take part in a transaction.
 func serveAddOffsetsToTxn(b *Broker, q *edge.Request, m *wire.AddOffsetsToTxnRequest, answer func(*wire.AddOffsetsToTxnResponse)) {
+	switch {
+	case !b.allowed(q, acl.Write, acl.TransactionalID, m.TransactionalID):
+		answer(&wire.AddOffsetsToTxnResponse{ErrorCode: wire.TransactionalIDAuthorizationFailed})
+		return
+	case !b.allowed(q, acl.Read, acl.Group, m.GroupID):
+		answer(&wire.AddOffsetsToTxnResponse{ErrorCode: wire.GroupAuthorizationFailed})
+		return
+	}
+	if b.latecomers.late(q, m.ProducerID, m.ProducerEpoch, txn.UseCoordinator) {
+		answer(&wire.AddOffsetsToTxnResponse{ErrorCode: wire.CoordinatorLoadInProgress})
+		return
+	}
 	list := []txn.Partition{{Topic: offsetsTopic, Index: b.groups.PartitionFor(m.GroupID)}}
 	b.transactions.AddPartitions(m.TransactionalID, txn.Producer{ID: m.ProducerID, Epoch: m.ProducerEpoch}, list, nil, func(code wire.Code) {
 		answer(&wire.AddOffsetsToTxnResponse{ErrorCode: fenced(code, q.Version < 2)})
@@ -118,20 +158,40 @@ func serveAddOffsetsToTxn(b *Broker, q *edge.Request, m *wire.AddOffsetsToTxnReq
 
 // serveEndTxn commits or aborts a transaction.
 func serveEndTxn(b *Broker, q *edge.Request, m *wire.EndTxnRequest, answer func(*wire.EndTxnResponse)) {
+	if !b.allowed(q, acl.Write, acl.TransactionalID, m.TransactionalID) {
+		out := &wire.EndTxnResponse{}
+		out.SetDefaults()
+		out.ErrorCode = wire.TransactionalIDAuthorizationFailed
+		answer(out)
+		return
+	}
+	if q.Version < bumpSince && b.latecomers.late(q, m.ProducerID, m.ProducerEpoch, txn.UseCoordinator) {
+		answer(&wire.EndTxnResponse{ErrorCode: wire.CoordinatorLoadInProgress, ProducerID: -1, ProducerEpoch: -1})
+		return
+	}
 	b.transactions.EndTxn(m, client(q), q.Version, answer)
 }
 
 // implicitAddSince is the version of TxnOffsetCommit whose clients leave it to the broker to have partitions take part
-// (KIP-890); implicitProduceSince is that of Produce. From abortableCommitSince on clients of TxnOffsetCommit know
+// (KIP-890); implicitProduceSince is that of Produce. Clients of EndTxn from bumpSince on go on with another epoch. From abortableCommitSince on clients of TxnOffsetCommit know
 // TRANSACTION_ABORTABLE.
 const (
 	implicitAddSince     = 5
 	implicitProduceSince = 12
+	bumpSince            = 5
 	abortableCommitSince = 4
 )
 
 // serveTxnOffsetCommit commits offsets within a transaction.
 func serveTxnOffsetCommit(b *Broker, q *edge.Request, m *wire.TxnOffsetCommitRequest, answer func(*wire.TxnOffsetCommitResponse)) {
+	switch {
+	case !b.allowed(q, acl.Write, acl.TransactionalID, m.TransactionalID):
+		answer(txnCommitError(m, wire.TransactionalIDAuthorizationFailed))
+		return
+	case !b.allowed(q, acl.Read, acl.Group, m.GroupID):
+		answer(txnCommitError(m, wire.GroupAuthorizationFailed))
+		return
+	}
 	img := b.image()
 	refused := make(map[int]map[int]wire.Code)
 	whole := *m
@@ -148,6 +208,9 @@ func serveTxnOffsetCommit(b *Broker, q *edge.Request, m *wire.TxnOffsetCommitReq
 		}
 		whole.Topics[i] = t
 		topic, ok := img.Topic(t.Name)
+		if (ok || q.Version < 6) && !b.allowed(q, acl.Read, acl.Topic, t.Name) {
+			ok, code = false, wire.TopicAuthorizationFailed
+		}
 		known := t
 		known.Partitions = nil
 		for k, p := range t.Partitions {
@@ -165,7 +228,10 @@ func serveTxnOffsetCommit(b *Broker, q *edge.Request, m *wire.TxnOffsetCommitReq
 			kept = append(kept, known)
 		}
 	}
-	m.Topics = kept
+	if m.Topics = kept; len(kept) == 0 && len(refused) > 0 {
+		answer(wholeTxnCommit(&whole, refused, nil))
+		return
+	}
 	b.txnOffsetCommit(m, q.Version, func(part *wire.TxnOffsetCommitResponse) { answer(wholeTxnCommit(&whole, refused, part)) })
 }
 
@@ -299,7 +365,11 @@ func verified(code wire.Code, bump, abortable bool) wire.Code {
 }
 
 // serveWriteTxnMarkers writes markers that a coordinator, or an administrator who ends a hanging transaction, asks for.
-func serveWriteTxnMarkers(b *Broker, _ *edge.Request, m *wire.WriteTxnMarkersRequest, answer func(*wire.WriteTxnMarkersResponse)) {
+func serveWriteTxnMarkers(b *Broker, q *edge.Request, m *wire.WriteTxnMarkersRequest, answer func(*wire.WriteTxnMarkersResponse)) {
+	if !b.everywhere(q, acl.Alter) && !b.onCluster(q, acl.ClusterAction) {
+		answer(refuseWriteTxnMarkers(m))
+		return
+	}
 	out := &wire.WriteTxnMarkersResponse{Markers: make([]wire.WriteTxnMarkersResponseWritableTxnMarkerResult, len(m.Markers))}
 	var left atomic.Int32
 	left.Store(1)
@@ -398,7 +468,21 @@ func (b *Broker) writeMarker(m *record.EndTxnMarker, version int16, of txn.Parti
 
 // serveDescribeTransactions describes transactional ids (KIP-664).
 func serveDescribeTransactions(b *Broker, q *edge.Request, m *wire.DescribeTransactionsRequest, answer func(*wire.DescribeTransactionsResponse)) {
-	b.transactions.DescribeTransactions(m, client(q), q.Version, answer)
+	may, mayNot := part(b, q, acl.Describe, acl.TransactionalID, m.TransactionalIDs, func(id *string) string { return *id })
+	m.TransactionalIDs = may
+	b.transactions.DescribeTransactions(m, client(q), q.Version, func(resp *wire.DescribeTransactionsResponse) {
+		for i := range resp.TransactionStates {
+			s := &resp.TransactionStates[i]
+			s.Topics, _ = part(b, q, acl.Describe, acl.Topic, s.Topics, func(t *wire.DescribeTransactionsResponseTopicData) string { return t.Topic })
+		}
+		for _, id := range mayNot {
+			s := wire.DescribeTransactionsResponseTransactionState{}
+			s.SetDefaults()
+			s.TransactionalID, s.ErrorCode = id, wire.TransactionalIDAuthorizationFailed
+			resp.TransactionStates = append(resp.TransactionStates, s)
+		}
+		answer(resp)
+	})
 }
 
 // serveListTransactions lists transactional ids (KIP-664), from version 2 on by a pattern (KIP-1152).
@@ -428,5 +512,10 @@ func serveListTransactions(b *Broker, q *edge.Request, m *wire.ListTransactionsR
 		f.Pattern = pattern
 	}
 	out.TransactionStates, out.ErrorCode = b.transactions.List(&f)
+	if b.authorizer != nil {
+		out.TransactionStates = slices.DeleteFunc(out.TransactionStates, func(s wire.ListTransactionsResponseTransactionState) bool {
+			return !b.visible(q, acl.Describe, acl.TransactionalID, s.TransactionalID)
+		})
+	}
 	return out
 }

@@ -35,6 +35,8 @@ type Acknowledge struct {
 	// Renewing allows Renew.
 	Renewing bool
 	Topics   []wire.ShareAcknowledgeRequestAcknowledgeTopic
+	// Denied tells that the member may not read a topic; nil when it may read all.
+	Denied func(topic wire.UUID) bool
 	// Done is called once, with the answer.
 	Done func(*Acknowledge)
 
@@ -60,7 +62,7 @@ func (d *Delivery) Acknowledge(a *Acknowledge) {
 	}
 	a.LockMs = int32(d.settingsOf(s.group).LockMs)
 	list := acknowledgements{}
-	job := acknowledging{d: d, s: s, supports: a.Supports, renewing: a.Renewing, list: &list}
+	job := acknowledging{d: d, s: s, supports: a.Supports, renewing: a.Renewing, denied: a.Denied, list: &list}
 	for i := range a.Topics {
 		t := &a.Topics[i]
 		for j := range t.Partitions {
@@ -96,7 +98,7 @@ func (f *Fetch) hasAcknowledgements() bool {
 
 // acknowledgeFetch takes the acknowledgements that came with a fetch.
 func (d *Delivery) acknowledgeFetch(f *Fetch) {
-	job := acknowledging{d: d, s: f.session, supports: f.Supports, renewing: f.Renewing, list: &f.acks}
+	job := acknowledging{d: d, s: f.session, supports: f.Supports, renewing: f.Renewing, denied: f.Denied, list: &f.acks}
 	for i := range f.Topics {
 		t := &f.Topics[i]
 		for j := range t.Partitions {
@@ -141,6 +143,7 @@ type acknowledging struct {
 	s        *session
 	supports int8
 	renewing bool
+	denied   func(topic wire.UUID) bool
 	list     *acknowledgements
 	work     []work
 }
@@ -158,7 +161,9 @@ func (j *acknowledging) add(key partitionKey, from int) {
 	sp := (*sharePartition)(nil)
 	if _, known := j.d.image.Load().TopicByID(key.topic); !known {
 		slot.Code = wire.UnknownTopicID
-	} else if slot.Code = j.check(j.list.batches[from:to]); slot.Code == wire.None && to > from {
+	} else if slot.Code = j.check(j.list.batches[from:to]); slot.Code == wire.None && j.denied != nil && j.denied(key.topic) {
+		slot.Code = wire.TopicAuthorizationFailed
+	} else if slot.Code == wire.None && to > from {
 		sp, slot.Code = j.find(key)
 	}
 	j.list.all = append(j.list.all, slot)

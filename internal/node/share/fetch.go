@@ -31,6 +31,8 @@ type Fetch struct {
 	Topics    []wire.ShareFetchRequestFetchTopic
 	Forgotten []wire.ShareFetchRequestForgottenTopic
 	Conn      *edge.Conn
+	// Denied tells that the member may not read a topic; nil when it may read all.
+	Denied func(topic wire.UUID) bool
 	// OnPark is called once, when the fetch begins to wait; cancel ends the waiting.
 	OnPark func(cancel func())
 	// Done is called once, with the answer.
@@ -225,6 +227,10 @@ func (f *Fetch) collect(over bool) {
 // loaded is not asked again by this fetch.
 func (f *Fetch) collectOne(i int, e *entry) Result {
 	r := Result{Topic: e.key.topic, Index: e.key.index}
+	if f.Denied != nil && f.Denied(e.key.topic) {
+		r.Code = wire.TopicAuthorizationFailed
+		return r
+	}
 	sp, code := f.d.find(f.group, e)
 	if r.Code = code; sp != nil && (code != wire.None || f.dry) {
 		r.Code, r.Why = sp.failure()
