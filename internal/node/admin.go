@@ -1,12 +1,8 @@
 package node
 
 import (
-	"net/netip"
 	"slices"
-	"strconv"
-	"strings"
 
-	"github.com/moldau/moldau/internal/config"
 	"github.com/moldau/moldau/internal/machine/metadata"
 )
 
@@ -22,24 +18,4 @@ func (n *Node) subscribe(img *metadata.Image, d *metadata.Delta) {
 	if d != nil || len(all) > 0 {
 		n.telemetry.SetSubscriptions(all)
 	}
-}
-
-// limitConnections gives the server the limits on connections as they are now.
-func (n *Node) limitConnections(cfg *config.BrokerConfig) {
-	if n.server == nil {
-		return
-	}
-	single := make(map[netip.Addr]int)
-	for _, entry := range config.ParseList(cfg.GetString("max.connections.per.ip.overrides")) {
-		if i := strings.LastIndexByte(entry, ':'); i > 0 {
-			ip, err := netip.ParseAddr(strings.Trim(strings.TrimSpace(entry[:i]), "[]"))
-			most, notNumber := strconv.Atoi(strings.TrimSpace(entry[i+1:]))
-			if err != nil || notNumber != nil {
-				n.o.Logger.Warn("an entry of max.connections.per.ip.overrides is not used: write it as address:count", "entry", entry)
-				continue
-			}
-			single[ip] = most
-		}
-	}
-	n.server.SetConnectionLimits(cfg.GetInt("max.connections"), cfg.GetInt("max.connections.per.ip"), single)
 }

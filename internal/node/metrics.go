@@ -48,7 +48,7 @@ func (n *monitor) register() {
 	n.metrics = metric.NewRegistry()
 	sources := []func(*metric.Sink){n.emitNode, n.emitPartitions, n.emitStores, n.emitQuorum, n.emitGroups, n.emitTelemetry, n.broker.Emit}
 	if n.server != nil {
-		sources = append(sources, n.server.Emit)
+		sources = append(sources, n.server.Emit, n.arrivals.Emit)
 	}
 	for _, source := range sources {
 		n.metrics.Collect(func(out *metric.Sink) {

@@ -71,10 +71,12 @@ type Node struct {
 	transactions *coordinator.Transactions
 	delivery     *share.Delivery
 	telemetry    *telemetry.Table
+	certificates *certificates
 	sasl         *sasl
 	authorizer   *broker.Authorizer // nil: everybody may do everything
 	broker       *broker.Broker
 	server       *edge.Server
+	arrivals     *arrivals
 	monitor      monitor
 	addr         string
 
@@ -137,7 +139,7 @@ func Begin(o Options, ready func(error)) (*Node, error) {
 
 // build makes the parts, bottom up.
 func (n *Node) build() error {
-	for _, step := range []func() error{n.openAuthorizer, n.openSASL, n.listen, n.openStores, n.openQuorum} {
+	for _, step := range []func() error{n.openAuthorizer, n.openSASL, n.openTLS, n.listen, n.openStores, n.openQuorum} {
 		if err := step(); err != nil {
 			return err
 		}
@@ -172,14 +174,15 @@ func (n *Node) build() error {
 // listen opens the sockets, so that a port in use is told before anything is
 // touched and port 0 has its number. Requests wait until the node is ready.
 func (n *Node) listen() error {
+	cfg := n.static
+	n.arrivals = newArrivals(n.o.World, cfg, n.protected(), n.listenerNames())
 	if n.o.NoListeners {
 		return nil
 	}
-	cfg := n.static
 	n.server = edge.New(edge.Options{
-		Handler: n, World: n.o.World, Logger: n.o.Logger,
+		Handler: n, World: n.o.World, Logger: n.o.Logger, Handshaken: n.certificates.handshaken,
 		MaxFrameBytes: int32(cfg.GetInt("socket.request.max.bytes")), QueuedBytes: cfg.GetLong("queued.max.request.bytes"),
-		MaxConnections: cfg.GetInt("max.connections"), MaxConnectionsPerIP: cfg.GetInt("max.connections.per.ip"),
+		Limits: n.connectionLimits(cfg), Arrive: n.arrivals.arrive,
 		FirstFrameBytes: n.sasl.firstFrames(),
 		IdleTimeout:     time.Duration(cfg.GetLong("connections.max.idle.ms")) * time.Millisecond,
 		SendBuffer:      socketBuffer(cfg, "socket.send.buffer.bytes"), ReceiveBuffer: socketBuffer(cfg, "socket.receive.buffer.bytes"),
@@ -342,6 +345,7 @@ func (n *Node) follow(img *metadata.Image, d *metadata.Delta) {
 	n.transactions.SetVersion(img.Features()[metadata.FeatureTransactionVersion])
 	n.coordinate(img, d)
 	n.subscribe(img, d)
+	n.limitClients(img, d)
 	n.assignChanged(img, d)
 }
 
@@ -358,6 +362,7 @@ func (n *Node) configure(img *metadata.Image, d *metadata.Delta) {
 		n.o.Logger.Warn("some dynamic broker settings are not used", "error", err)
 	}
 	n.config.Store(next)
+	n.certificates.reload(next, "dynamic settings")
 	n.configureCleaner()
 	n.limitConnections(next)
 	n.sasl.reconfigure(next)
@@ -376,6 +381,7 @@ func (n *Node) Stop(done func(error)) {
 	var serverErr error
 	n.stopping.Store(true)
 	n.monitor.stops()
+	n.certificates.close()
 	if n.server != nil {
 		n.openOnce.Do(func() { close(n.opened) })
 		ctx, cancel := context.WithTimeout(context.Background(), closeGrace)
@@ -405,6 +411,7 @@ func (n *Node) Stop(done func(error)) {
 
 // Kill leaves the node as kill -9 would: nothing is written any more.
 func (n *Node) Kill() {
+	n.certificates.close()
 	n.sasl.close()
 	n.closeCleaner()
 	for _, s := range n.allStores() {
@@ -431,6 +438,7 @@ func (n *Node) allStores() []*commitlog.Store {
 
 // abort takes down what was built before a step failed.
 func (n *Node) abort() {
+	n.certificates.close()
 	if n.sasl != nil {
 		n.sasl.close()
 	}

@@ -56,6 +56,7 @@ type Conn struct {
 
 	identity Identity
 	mute     Mute
+	guest    atomic.Pointer[guest] // nil: authenticated, or on a listener where nobody must
 
 	// mu guards what follows. Under it nothing is called but the socket's
 	// SetReadDeadline and the world's timers, and no other lock of this package is
@@ -121,6 +122,9 @@ func (c *Conn) Identity() *Identity { return &c.identity }
 // peer has authenticated. It is never above the server's own.
 func (c *Conn) SetFrameLimit(n int32) {
 	if c.server != nil {
+		if n > c.server.options.FirstFrameBytes[c.listener] {
+			c.server.guests.leave(c) // it has authenticated
+		}
 		n = min(n, c.server.frameLimit)
 	}
 	c.frameLimit.Store(n)

@@ -121,6 +121,8 @@ const (
 	RejectedByPeer            // the client did not accept our certificate, or broke off
 	PeerUnknown               // no principal for the client's certificate
 	HandshakeFailed           // anything else in a TLS handshake
+	NotAuthenticated          // a peer that did not authenticate in time, or gave way to others
+	TooFastFromAddress        // connection_creation_rate of its address
 	reasonCount
 )
 
@@ -128,7 +130,7 @@ var reasonNames = [reasonCount]string{
 	"none", "tls-client", "http-client", "ssh-client", "frame-too-large", "frame-negative", "bad-header", "unknown-api",
 	"unsupported-version", "too-many-connections", "too-many-connections-from-address", "idle", "read-too-slow",
 	"write-too-slow", "file-short", "reply-too-large", "plaintext-client", "handshake-too-slow", "no-common-tls",
-	"certificate-refused", "rejected-by-peer", "peer-unknown", "handshake-failed",
+	"certificate-refused", "rejected-by-peer", "peer-unknown", "handshake-failed", "not-authenticated", "too-fast-from-address",
 }
 
 // String is the reason as metrics and logs name it.

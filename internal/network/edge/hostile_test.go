@@ -203,7 +203,7 @@ func TestIdleIsClosedButNotParked(t *testing.T) {
 }
 
 func TestConnectionLimits(t *testing.T) {
-	b := start(t, echo, func(o *edge.Options) { o.MaxConnections = 3 })
+	b := start(t, echo, func(o *edge.Options) { o.Limits.Total = 3 })
 	var open []*peer
 	for i := range int32(3) {
 		p := b.dial()
@@ -223,7 +223,7 @@ func TestConnectionLimits(t *testing.T) {
 }
 
 func TestConnectionLimitPerAddress(t *testing.T) {
-	b := start(t, echo, func(o *edge.Options) { o.MaxConnectionsPerIP = 1 })
+	b := start(t, echo, func(o *edge.Options) { o.Limits.PerIP = 1 })
 	first := b.dial()
 	first.send(frame(metadata, metadataVersion, 1, ""))
 	first.expect(1, "")

@@ -46,6 +46,7 @@ type reader struct {
 	now     bool  // the next read must not wait
 	dry     bool  // such a read found nothing
 	tokens  bool  // frames are bare tokens, without a header
+	told    int   // what the guests were told that it holds
 	taken   int   // frames taken since answers were sent
 	client  string
 	untimed uint // Produce and Fetch requests of the connection, of which one in timedOneIn is timed
@@ -170,14 +171,16 @@ func (in *reader) makeRoom(total, have int) {
 	if total > in.trust {
 		need = min(need, max(growth*have, classBytes[in.stage]))
 	}
-	if need = capacityFor(need); need > largeFrame {
+	need = capacityFor(need)
+	known := c.guest.Load() == nil
+	if known && need > largeFrame {
 		if need = in.afford(need, capacityFor(total)); need == 0 {
 			return
 		}
 	}
 	in.move(c.pools.buffer(need))
 	in.unhold()
-	if need > largeFrame {
+	if known && need > largeFrame {
 		c.held.Store(int64(need))
 	}
 }
@@ -186,7 +189,7 @@ func (in *reader) makeRoom(total, have int) {
 // that its beginning is there.
 func (in *reader) chargeGuess(capacity int) {
 	c := in.conn
-	if capacity > largeFrame && c.held.Load() == 0 {
+	if capacity > largeFrame && c.held.Load() == 0 && c.guest.Load() == nil {
 		c.held.Store(int64(capacity))
 		c.server.budget.take(capacity)
 	}
@@ -262,16 +265,29 @@ func (in *reader) took(n, space int) {
 // rest gives memory back before the goroutine waits for the peer.
 func (in *reader) rest() {
 	c := in.conn
-	if in.buf == nil {
-		return
-	}
 	have := in.end - in.at
 	switch {
+	case in.buf == nil:
 	case have == 0:
 		in.drop()
 	case have <= parkBytes && len(in.buf.data) > classBytes[classTiny]:
 		in.move(c.pools.buffer(classBytes[classTiny]))
 		in.unhold()
+	}
+	if g := c.guest.Load(); g != nil {
+		in.tell(g)
+	}
+}
+
+// tell counts what a peer that has not authenticated makes us hold.
+func (in *reader) tell(g *guest) {
+	n := 0
+	if in.buf != nil {
+		n = len(in.buf.data)
+	}
+	if n != in.told {
+		in.told = n
+		in.conn.server.guests.hold(g, n)
 	}
 }
 

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math"
 	"net"
 	"net/netip"
 	"slices"
@@ -57,9 +56,13 @@ type Options struct {
 	// of the largest size may always be finished. It is raised to two of the
 	// largest frames if it is less.
 	QueuedBytes int64
-	// MaxConnections and MaxConnectionsPerIP are max.connections and
-	// max.connections.per.ip; 0 means no limit.
-	MaxConnections, MaxConnectionsPerIP int
+	// Limits are those on the number of connections.
+	Limits ConnectionLimits
+	// Arrive counts a connection that comes in on a listener, and tells how long the listener is to accept nothing more,
+	// and after how long the connection is to be closed, if it is one too many of its address. It may be nil.
+	Arrive func(listener string, ip netip.Addr) (wait, refused time.Duration)
+	// GuestTime is how long a peer on a listener of FirstFrameBytes may take to authenticate.
+	GuestTime time.Duration
 	// IdleTimeout is connections.max.idle.ms; negative means never.
 	IdleTimeout time.Duration
 	// SendBuffer and ReceiveBuffer are socket.send.buffer.bytes and
@@ -83,21 +86,25 @@ type Server struct {
 	counts     counts
 	traffic    *traffic
 	handshakes handshakes
+	guests     guests
+	closing    chan struct{} // closed by Close
 	tick       atomic.Uint32 // the number of sweeps
 	routines   sync.WaitGroup
 
 	// mu guards what follows. A connection's lock may be taken under it.
-	mu        sync.Mutex
-	overrides map[netip.Addr]int
-	listeners []net.Listener
-	names     []string // of the listeners
-	conns     map[*Conn]struct{}
-	perIP     map[netip.Addr]int
-	lastID    uint64
-	sweeper   clock.Timer
-	noted     [reasonCount]notice
-	starved   starvation
-	closed    bool
+	mu          sync.Mutex
+	limits      ConnectionLimits
+	perListener map[string]int
+	delayed     map[net.Conn]clock.Timer // to be closed; at most maxDelayed
+	listeners   []net.Listener
+	names       []string // of the listeners
+	conns       map[*Conn]struct{}
+	perIP       map[netip.Addr]int
+	lastID      uint64
+	sweeper     clock.Timer
+	noted       [reasonCount]notice
+	starved     starvation
+	closed      bool
 }
 
 // notice keeps one kind of log line from flooding.
@@ -111,6 +118,7 @@ type notice struct {
 func New(o Options) *Server {
 	o.MaxFrameBytes = cmp.Or(o.MaxFrameBytes, defaultMaxFrameBytes)
 	o.IdleTimeout = cmp.Or(o.IdleTimeout, defaultIdleTimeout)
+	o.GuestTime = cmp.Or(o.GuestTime, defaultGuestTime)
 	if o.QueuedBytes <= 0 {
 		o.QueuedBytes = defaultQueuedBytes
 	}
@@ -127,6 +135,8 @@ func New(o Options) *Server {
 	s.handshakes.world = o.World
 	s.conns = make(map[*Conn]struct{})
 	s.perIP = make(map[netip.Addr]int)
+	s.limits, s.perListener, s.delayed = o.Limits, make(map[string]int), make(map[net.Conn]clock.Timer)
+	s.closing, s.guests.tick = make(chan struct{}), s.tick.Load
 	return s
 }
 
@@ -221,93 +231,10 @@ func (s *Server) connect(name string, socket net.Conn) *Conn {
 	c.in.stage = classStage
 	c.frameLimit.Store(s.frameLimit)
 	if n, ok := s.options.FirstFrameBytes[name]; ok {
-		c.SetFrameLimit(n)
+		c.frameLimit.Store(min(n, s.frameLimit))
 	}
 	c.lastTick.Store(s.tick.Load())
 	return c
-}
-
-// SetConnectionLimits replaces max.connections and max.connections.per.ip; overrides has the limits of single
-// addresses. Connections that are open stay open.
-func (s *Server) SetConnectionLimits(total, perIP int, overrides map[netip.Addr]int) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.options.MaxConnections, s.options.MaxConnectionsPerIP, s.overrides = total, perIP, overrides
-}
-
-// limitOf is how many connections an address may have. The caller holds mu.
-func (s *Server) limitOf(ip netip.Addr) int {
-	if n, ok := s.overrides[ip]; ok {
-		return n
-	}
-	if s.options.MaxConnectionsPerIP > 0 {
-		return s.options.MaxConnectionsPerIP
-	}
-	return math.MaxInt
-}
-
-// admit counts the connection in and starts it, unless a limit says no.
-//
-// Differs from Kafka: at max.connections Kafka stops accepting, and the client
-// waits in the backlog until it gives up; here it is told at once, by the close.
-func (s *Server) admit(c *Conn) (Reason, error) {
-	ip, known := addressOf(c.socket)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	o := &s.options
-	switch {
-	case s.closed:
-		return none, ErrClosed
-	case o.MaxConnections > 0 && len(s.conns) >= o.MaxConnections:
-		return TooManyConnections, fmt.Errorf("%d connections are open, which is max.connections: raise it, or find who opens so many", len(s.conns))
-	case known && s.perIP[ip] >= s.limitOf(ip):
-		return TooManyFromAddress, fmt.Errorf("%d connections are open from %s, which is max.connections.per.ip: raise it, or find what opens so many there",
-			s.perIP[ip], ip)
-	}
-	if known {
-		s.perIP[ip]++
-	}
-	s.lastID++
-	c.id = s.lastID
-	c.counts = s.traffic.counters.Shard(c.id)
-	s.conns[c] = struct{}{}
-	s.counts.accepted.Add(1)
-	if s.sweeper == nil {
-		s.sweeper = s.world.AfterFunc(s.tickEvery, s.sweep)
-	}
-	s.background("edge: connection", c.run)
-	return none, nil
-}
-
-func addressOf(socket net.Conn) (netip.Addr, bool) {
-	t, ok := socket.RemoteAddr().(*net.TCPAddr)
-	if !ok {
-		return netip.Addr{}, false
-	}
-	ip := t.AddrPort().Addr().Unmap()
-	return ip, ip.IsValid()
-}
-
-// accept runs until the listener is closed.
-func (s *Server) accept(name string, l net.Listener, config *tls.Config) {
-	for {
-		socket, err := l.Accept()
-		if err == nil {
-			c := s.connect(name, socket)
-			if config != nil {
-				c.secure(config)
-			}
-			s.open(c)
-			continue
-		}
-		if errors.Is(err, net.ErrClosed) {
-			return
-		}
-		s.log.Error("a listener cannot accept connections; trying again", "listener", name, "error", err)
-		pause := make(chan struct{})
-		s.world.AfterFunc(acceptPause, func() { close(pause) })
-		<-pause
-	}
 }
 
 // remove counts an ended connection out.
@@ -321,12 +248,7 @@ func (s *Server) remove(c *Conn, cause error) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	delete(s.conns, c)
-	if ip, known := addressOf(c.socket); known {
-		if s.perIP[ip]--; s.perIP[ip] <= 0 {
-			delete(s.perIP, ip)
-		}
-	}
+	s.leave(c)
 }
 
 // complain logs why a connection was ended, each kind at most once a tick.
@@ -356,7 +278,11 @@ func (s *Server) complain(c *Conn, why Reason, cause error) {
 // Requests that the handler has not answered by then are cancelled.
 func (s *Server) Close(ctx context.Context) error {
 	s.mu.Lock()
+	if !s.closed {
+		close(s.closing)
+	}
 	s.closed = true
+	s.closeDelayed()
 	for _, l := range s.listeners {
 		l.Close() //nolint:errcheck // there is nothing to lose in a listener
 	}

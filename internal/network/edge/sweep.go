@@ -33,6 +33,9 @@ func (s *Server) sweep() {
 			c.kill(refuse(IdleTooLong, "no whole request for connections.max.idle.ms (%v)", s.options.IdleTimeout))
 		}
 	}
+	for _, c := range s.guests.overdue(s.ticks(s.options.GuestTime)) {
+		c.kill(refuse(NotAuthenticated, "the client has not authenticated within %v", s.options.GuestTime))
+	}
 	s.relieve(now)
 	s.sweeper.Reset(s.tickEvery)
 }
