@@ -221,12 +221,11 @@ func (b *Broker) serveToken(q *edge.Request, l *login) {
 // taken apart before its sender is known.
 func (b *Broker) outOfOrder(q *edge.Request) response {
 	r := served(q.Key)
+	fits := q.Version >= r.min && q.Version <= r.max
 	switch {
-	case q.Version < r.min || q.Version > r.max:
-		return nil
-	case q.Key == wire.KeySaslHandshake:
+	case q.Key == wire.KeySaslHandshake && fits:
 		return serveSASLHandshake(b, q, nil)
-	case q.Key == wire.KeyApiVersions:
+	case q.Key == wire.KeyApiVersions && fits:
 		return b.apiVersions(q, wire.IllegalSaslState)
 	}
 	return nil
@@ -254,7 +253,7 @@ func (b *Broker) step(q *edge.Request, l *login, token []byte) {
 		q.Reply()
 		return
 	}
-	reply(q, &wire.SaslAuthenticateResponse{AuthBytes: answer, SessionLifetimeMs: lifetime})
+	reply(q, &wire.SaslAuthenticateResponse{ErrorMessage: new(string), AuthBytes: answer, SessionLifetimeMs: lifetime})
 }
 
 // refuseStep ends an exchange that failed. The client sees no more of the reason than a Refusal allows.
