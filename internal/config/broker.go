@@ -221,8 +221,7 @@ func (b *BrokerConfig) GetList(key string) []string {
 // ("scram-sha-256.sasl.jaas.config"). Such a key has no general one, as in
 // Kafka, with one exception: connections.max.reauth.ms.
 func (b *BrokerConfig) ForListener(listener, key string) (string, bool) {
-	prefix := "listener.name." + strings.ToLower(listener) + "."
-	if v, ok := b.effective[prefix+key]; ok {
+	if v, ok := b.effective[ListenerPrefix(listener)+key]; ok {
 		return strings.TrimSpace(v), true
 	}
 	if _, known := LookupBroker(key); known {
@@ -233,6 +232,9 @@ func (b *BrokerConfig) ForListener(listener, key string) (string, bool) {
 	}
 	return "", false
 }
+
+// ListenerPrefix is what a listener's own settings begin with.
+func ListenerPrefix(listener string) string { return "listener.name." + strings.ToLower(listener) + "." }
 
 // Prefixed is the settings whose key starts with prefix, by the rest of the key: what is handed to a plugin.
 func (b *BrokerConfig) Prefixed(prefix string) Values {

@@ -21,7 +21,7 @@ import (
 // what is advertised under the same name.
 func (n *Node) bind(bound, advertised []config.Listener) error {
 	for i := range bound {
-		addr, err := n.server.Listen(bound[i].Name, address(bound[i]))
+		addr, err := n.certificates.listen(bound[i])
 		if err != nil {
 			return err
 		}

@@ -89,6 +89,15 @@ func (o *OS) List(dir string) ([]Entry, error) {
 	return list, nil
 }
 
+// Permissions are the bits of a file's mode that say who may read and change it. Only a real disk has them.
+func (o *OS) Permissions(path string) (fs.FileMode, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return 0, known(err)
+	}
+	return info.Mode().Perm(), nil
+}
+
 // Stat describes one path.
 func (o *OS) Stat(path string) (Entry, error) {
 	info, err := os.Stat(path)

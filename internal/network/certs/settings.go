@@ -32,6 +32,10 @@ func (o *Options) secret(key string) password {
 	return password{v, ok && v != ""}
 }
 
+// LaxPermissions are the bits of a file's mode that let others than its owner read or change it. The group may
+// read: that is how key files are handed to containers.
+const LaxPermissions = 0o027
+
 // format is how a store is written.
 type format uint8
 
