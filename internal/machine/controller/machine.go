@@ -113,6 +113,10 @@ func (m *Machine) Decide(c *Context, request any) (Decision, error) {
 		return Decision{}, fmt.Errorf("the controller does not answer %T about delegation tokens", r.Message)
 	case *ExpireTokens:
 		return tokens{d}.expireAll(), nil
+	case *wire.CreateAclsRequest:
+		return rules{d}.createACLs(r), nil
+	case *wire.DeleteAclsRequest:
+		return rules{d}.deleteACLs(r), nil
 	case *wire.UpdateFeaturesRequest:
 		return features{d}.updateFeatures(r), nil
 	case *wire.BrokerRegistrationRequest:
