@@ -101,7 +101,7 @@ func (o Options) sources() config.Sources {
 }
 
 // defaults is the server.properties of a single node. Its controller listens
-// beside its broker, one port higher.
+// beside its broker, one port higher, or two if HTTP is there.
 func (o Options) defaults() []byte {
 	dir, addr := filepath.ToSlash(filepath.Clean(cmp.Or(o.Dir, "moldau-data"))), cmp.Or(o.Addr, "localhost:9092")
 	host, port, err := net.SplitHostPort(addr)
@@ -111,6 +111,9 @@ func (o Options) defaults() []byte {
 	controller := "0"
 	if n, err := strconv.Atoi(port); err == nil && n > 0 {
 		controller = strconv.Itoa(n + 1)
+		if _, web, err := net.SplitHostPort(o.HTTPAddr); err == nil && web == controller {
+			controller = strconv.Itoa(n + 2)
+		}
 	}
 	return fmt.Appendf(nil, `process.roles=broker,controller
 node.id=1
