@@ -44,9 +44,9 @@ listener.name.sasls.ssl.keystore.type=JKS
 listener.name.sasls.ssl.keystore.location=%[8]s/server.jks
 listener.name.sasls.ssl.keystore.password=store-secret
 listener.name.sasls.ssl.key.password=store-secret
-listener.name.sasl.sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-256,SCRAM-SHA-512,OAUTHBEARER
-listener.name.sasls.sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-256,SCRAM-SHA-512,OAUTHBEARER
-listener.name.again.sasl.enabled.mechanisms=PLAIN
+listener.name.sasl.sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-256,SCRAM-SHA-512,OAUTHBEARER,GSSAPI
+listener.name.sasls.sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-256,SCRAM-SHA-512,OAUTHBEARER,GSSAPI
+listener.name.again.sasl.enabled.mechanisms=PLAIN,GSSAPI
 listener.name.again.plain.connections.max.reauth.ms=1500
 listener.name.sasl.plain.sasl.jaas.config=%[9]s
 listener.name.sasls.plain.sasl.jaas.config=%[9]s
@@ -65,6 +65,10 @@ listener.name.sasls.oauthbearer.sasl.server.callback.handler.class=org.apache.ka
 listener.name.sasls.oauthbearer.sasl.oauthbearer.jwks.endpoint.url=%[11]s
 listener.name.sasls.oauthbearer.sasl.oauthbearer.expected.audience=kafka
 listener.name.sasls.oauthbearer.sasl.oauthbearer.expected.issuer=https://issuer.example
+sasl.kerberos.service.name=kafka
+listener.name.sasl.gssapi.sasl.jaas.config=%[13]s
+listener.name.sasls.gssapi.sasl.jaas.config=%[13]s
+listener.name.again.gssapi.sasl.jaas.config=%[14]s
 delegation.token.secret.key=a-secret-for-tokens
 authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
 super.users=User:ANONYMOUS;User:root
@@ -91,6 +95,8 @@ type securityRow struct {
 	Prefix    string `json:"prefix"`
 	Other     string `json:"other,omitempty"`
 	Rest      int    `json:"rest,string,omitempty"`
+	Keytab    string `json:"keytab,omitempty"`
+	Krb5      string `json:"krb5,omitempty"`
 
 	user string // whose rights cover the topic
 	ends ending
@@ -147,6 +153,7 @@ type securitySuite struct {
 	*suite
 	auth    *authorities
 	tokens  *issuer
+	kdc     *kdc
 	brokers []*securityBroker
 }
 
@@ -165,20 +172,20 @@ func (s *suite) securityPart(ctx context.Context) error {
 		return err
 	}
 	defer p.tokens.server.Close()
+	if p.kdc, err = p.newKDC(ctx, filepath.Join(dir, "kdc")); err != nil {
+		return err
+	}
+	defer p.kdc.stop()
 	var wg sync.WaitGroup
-	errs := make([]error, len(s.brokersNamed()))
-	for i, name := range s.brokersNamed() {
+	for _, name := range s.brokersNamed() {
 		b, err := p.broker(name)
 		if err != nil {
 			return err
 		}
 		p.brokers = append(p.brokers, b)
-		wg.Go(func() { errs[i] = p.on(ctx, b) })
+		wg.Go(func() { p.report.check("the part security runs on "+name, p.on(ctx, b)) })
 	}
 	wg.Wait()
-	if err := errors.Join(errs...); err != nil {
-		return err
-	}
 	p.compare()
 	return nil
 }
@@ -192,7 +199,7 @@ func (s *suite) brokersNamed() []string {
 
 func (p *securitySuite) install(ctx context.Context) error {
 	java := []string{"Security.java", "Stores.java", "Rights.java"}
-	steps := []step{
+	steps := []step{p.kdcStep(),
 		{"security", nil, func(ctx context.Context, dir string) error {
 			return command(ctx, filepath.Join(p.source, "goclients"), "go", "build", "-o", filepath.Join(dir, "security"), "./security")
 		}},
@@ -236,9 +243,9 @@ func (p *securitySuite) broker(name string) (*securityBroker, error) {
 		return slices.Contains([]string{"listeners", "advertised.listeners", "controller.quorum.voters"}, key)
 	})
 	all := strings.Join(kept, "\n") + fmt.Sprintf("controller.quorum.voters=1@%s\n", b.at(onController))
-	all += fmt.Sprintf(securitySettings, b.ports[0], b.ports[1], b.ports[2], b.ports[3], b.ports[4], b.ports[5], b.ports[6], p.auth.dir, plainUsers, p.tokens.file, p.tokens.url, b.store())
+	all += fmt.Sprintf(securitySettings, b.ports[0], b.ports[1], b.ports[2], b.ports[3], b.ports[4], b.ports[5], b.ports[6], p.auth.dir, plainUsers, p.tokens.file, p.tokens.url, b.store(), p.kdc.login("service"), p.kdc.login("stale"))
 	b.jvm = []string{"-Dorg.apache.kafka.sasl.oauthbearer.allowed.urls=file://" + p.tokens.file + "," + p.tokens.url,
-		"-Dorg.apache.kafka.sasl.oauthbearer.allowed.files=" + p.tokens.file}
+		"-Dorg.apache.kafka.sasl.oauthbearer.allowed.files=" + p.tokens.file, "-Djava.security.krb5.conf=" + filepath.Join(p.kdc.dir, "krb5.conf")}
 	if err := copyFile(p.auth.server.path+".p12", b.store()); err != nil {
 		return nil, err
 	}
@@ -307,7 +314,7 @@ func (p *securitySuite) users(ctx context.Context, b *securityBroker) error {
 	if err != nil {
 		return fmt.Errorf("SCRAM credentials: %w", err)
 	}
-	for _, user := range []string{"pia", "sam", "sue", "oda", "tom", "alice@moldau", "CN=bob,O=Moldau"} {
+	for _, user := range []string{"pia", "sam", "sue", "oda", "tom", "gus", "alice@moldau", "CN=bob,O=Moldau"} {
 		rule := kadm.NewACLs().Allow("User:" + user).AllowHosts().ResourcePatternType(kadm.ACLPatternPrefixed)
 		topics := rule.Topics("sec-"+plainName(user)).Operations(kmsg.ACLOperationCreate, kmsg.ACLOperationRead, kmsg.ACLOperationWrite)
 		if err := created(admin.CreateACLs(ctx, topics)); err != nil {

@@ -20,7 +20,7 @@ func (p *securitySuite) rows(b *securityBroker, t delegatedToken) []securityRow 
 	again := securityRow{Name: "PLAIN, authenticated anew every 1.5 s", Bootstrap: b.at(onAgain), Protocol: "SASL_PLAINTEXT", Mechanism: "PLAIN", Username: "pia", Password: "pia-secret", user: "pia", Rest: 4000}
 	absent := securityRow{Name: "SCRAM-SHA-256 where only PLAIN is offered", Bootstrap: b.at(onAgain), Protocol: "SASL_PLAINTEXT", Mechanism: "SCRAM-SHA-256", Username: "sam", Password: "sam-secret",
 		user: "sam", ends: noMechanism}
-	rows = append(rows, again, absent)
+	rows = append(append(rows, again, absent), p.gssRows(b)...)
 	for i := range rows {
 		r := &rows[i]
 		r.Prefix = fmt.Sprintf("sec-%s-%d", plainName(r.user), i)
@@ -114,6 +114,8 @@ func lacksRow(client string, r securityRow) string {
 	switch {
 	case r.Delegated && (client == "confluent-kafka" || client == "sarama"):
 		return "the client has no delegation tokens"
+	case r.Mechanism == "GSSAPI" && client == "confluent-kafka":
+		return "its package is built without GSSAPI"
 	case r.TLS != "" && client != "java":
 		return "shown by the Java client"
 	}

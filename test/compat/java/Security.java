@@ -24,6 +24,8 @@ public class Security {
 
     public static void main(String[] args) throws Exception {
         JsonNode rows = new ObjectMapper().readTree(new File(args[0]));
+        for (JsonNode row : rows)
+            if (row.has("krb5")) System.setProperty("java.security.krb5.conf", row.get("krb5").asText());
         ExecutorService pool = Executors.newFixedThreadPool(ROWS_AT_ONCE);
         for (JsonNode row : rows)
             pool.submit(() -> {

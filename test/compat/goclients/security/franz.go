@@ -3,9 +3,13 @@ package main
 import (
 	"context"
 
+	"github.com/jcmturner/gokrb5/v8/client"
+	"github.com/jcmturner/gokrb5/v8/config"
+	"github.com/jcmturner/gokrb5/v8/keytab"
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/sasl"
+	"github.com/twmb/franz-go/pkg/sasl/kerberos"
 	"github.com/twmb/franz-go/pkg/sasl/oauth"
 	"github.com/twmb/franz-go/pkg/sasl/plain"
 	"github.com/twmb/franz-go/pkg/sasl/scram"
@@ -18,34 +22,51 @@ type franz struct {
 }
 
 func openFranz(r row) (session, error) {
-	config, err := r.tls()
+	secure, err := r.tls()
 	if err != nil {
 		return nil, err
 	}
 	f := &franz{opts: []kgo.Opt{kgo.SeedBrokers(r.Bootstrap), kgo.RetryTimeout(rowLimit / 4), kgo.RequestRetries(1), kgo.RecordPartitioner(kgo.ManualPartitioner())}}
-	if config != nil {
-		f.opts = append(f.opts, kgo.DialTLSConfig(config))
+	if secure != nil {
+		f.opts = append(f.opts, kgo.DialTLSConfig(secure))
 	}
-	if m := r.franzMechanism(); m != nil {
+	m, err := r.franzMechanism()
+	if err != nil {
+		return nil, err
+	}
+	if m != nil {
 		f.opts = append(f.opts, kgo.SASL(m))
 	}
 	f.cl, err = kgo.NewClient(f.opts...)
 	return f, err
 }
 
-func (r row) franzMechanism() sasl.Mechanism {
+func (r row) franzMechanism() (sasl.Mechanism, error) {
 	auth := scram.Auth{User: r.Username, Pass: r.Password, IsToken: r.Delegated}
 	switch r.Mechanism {
 	case "PLAIN":
-		return plain.Auth{User: r.Username, Pass: r.Password}.AsMechanism()
+		return plain.Auth{User: r.Username, Pass: r.Password}.AsMechanism(), nil
 	case "SCRAM-SHA-256":
-		return auth.AsSha256Mechanism()
+		return auth.AsSha256Mechanism(), nil
 	case "SCRAM-SHA-512":
-		return auth.AsSha512Mechanism()
+		return auth.AsSha512Mechanism(), nil
 	case "OAUTHBEARER":
-		return oauth.Auth{Token: r.Token}.AsMechanism()
+		return oauth.Auth{Token: r.Token}.AsMechanism(), nil
+	case "GSSAPI":
+		file, err := config.Load(r.Krb5)
+		if err != nil {
+			return nil, err
+		}
+		keys, err := keytab.Load(r.Keytab)
+		if err != nil {
+			return nil, err
+		}
+		login := func(context.Context) *client.Client {
+			return client.NewWithKeytab(r.Username, "COMPAT.TEST", keys, file, client.DisablePAFXFAST(true))
+		}
+		return kerberos.Auth{ClientFn: login, Service: "kafka"}.AsMechanism(), nil
 	}
-	return nil
+	return nil, nil
 }
 
 func (f *franz) create(ctx context.Context, topic string) error {

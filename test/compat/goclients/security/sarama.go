@@ -39,6 +39,10 @@ func openSarama(r row) (session, error) {
 		c.Net.SASL.TokenProvider = bearer(r.Token)
 		c.Net.SASL.SCRAMClientGeneratorFunc = func() sarama.SCRAMClient { return &scramClient{mechanism: r.Mechanism} }
 	}
+	if r.Keytab != "" {
+		c.Net.SASL.GSSAPI = sarama.GSSAPIConfig{AuthType: sarama.KRB5_KEYTAB_AUTH, KerberosConfigPath: r.Krb5, Realm: "COMPAT.TEST", Username: r.Username,
+			KeyTabPath: r.Keytab, ServiceName: "kafka", DisablePAFXFAST: true}
+	}
 	s := &shopify{addrs: []string{r.Bootstrap}, config: c}
 	s.cl, err = sarama.NewClient(s.addrs, c)
 	return s, err
