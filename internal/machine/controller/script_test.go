@@ -168,6 +168,10 @@ func run(t *testing.T, c asker, d *datadriven.TestData) string {
 		return runQuotas(t, c, lines, d.HasArg("validate-only"))
 	case "credentials":
 		return runScram(t, c, lines)
+	case "acls":
+		return runCreateACLs(t, c, lines)
+	case "acls-delete":
+		return runDeleteACLs(t, c, lines)
 	default:
 		t.Fatalf("%s: unknown command %s", d.Pos, d.Cmd)
 		return ""
