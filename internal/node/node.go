@@ -120,6 +120,9 @@ func Begin(o Options, ready func(error)) (*Node, error) {
 	if n.listeners, err = o.Config.Listeners(); err != nil {
 		return nil, err
 	}
+	if err = o.Config.CheckExposure(n.listeners); err != nil {
+		return nil, err
+	}
 	if err := n.build(); err != nil {
 		n.abort()
 		return nil, err

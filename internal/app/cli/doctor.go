@@ -169,7 +169,10 @@ func (d *doctor) checkSettings() error {
 	}
 	d.cfg = cfg
 	d.listeners, err = cfg.Listeners()
-	if err = errors.Join(err, cfg.CheckNode()); err != nil {
+	if err = errors.Join(err, cfg.CheckNode()); err == nil {
+		err = cfg.CheckExposure(d.listeners)
+	}
+	if err != nil {
 		for _, line := range strings.Split(err.Error(), "\n") {
 			d.add(check, failure, "correct "+s.FileName+" or --set; the node does not start like this", "%s", line)
 		}

@@ -39,6 +39,9 @@ func expect(t *testing.T, found []finding, verdict, words string) {
 	t.Errorf("no %s with %q among %+v", verdict, words, found)
 }
 
+// insecure allows a node to be open to everybody.
+const insecure = "moldau.insecure.listeners.allow=true"
+
 func TestDoctorOnSettings(t *testing.T) {
 	for _, c := range []struct {
 		set            []string
@@ -51,7 +54,8 @@ func TestDoctorOnSettings(t *testing.T) {
 		{[]string{"default.replication.factor=3"}, warning, "on one node only"},
 		{[]string{"log.retention.ms=-1"}, warning, "the disk fills up"},
 		{[]string{"socket.request.max.bytes=1000000"}, warning, "cannot get in"},
-		{[]string{"listeners=PLAINTEXT://0.0.0.0:9092,CONTROLLER://localhost:0", "advertised.listeners=PLAINTEXT://localhost:9092"}, warning, "from every network"},
+		{[]string{"listeners=PLAINTEXT://0.0.0.0:9092,CONTROLLER://localhost:0", "advertised.listeners=PLAINTEXT://localhost:9092", insecure}, warning, "from every network"},
+		{[]string{"listeners=PLAINTEXT://0.0.0.0:9092,CONTROLLER://localhost:0", "advertised.listeners=PLAINTEXT://localhost:9092"}, failure, "add the line " + insecure},
 		{[]string{"log.retention.hurs=3"}, failure, "log.retention.hours"},
 		{[]string{"node.id=-3"}, failure, "node.id"},
 		{[]string{"process.roles=broker"}, failure, "controller"},
@@ -63,8 +67,8 @@ func TestDoctorOnSettings(t *testing.T) {
 func TestDoctorOnAddresses(t *testing.T) {
 	wide := "listeners=PLAINTEXT://0.0.0.0:9092,CONTROLLER://localhost:0"
 	expect(t, examine(t, nil, (*doctor).checkAdvertised), fine, "PLAINTEXT advertises localhost:9092")
-	expect(t, examine(t, []string{wide, "advertised.listeners=PLAINTEXT://127.0.0.1:9092"}, (*doctor).checkAdvertised), warning, "connect to themselves")
-	expect(t, examine(t, []string{wide, "advertised.listeners=PLAINTEXT://no.such.name.invalid:9092"}, (*doctor).checkAdvertised), failure, "cannot be resolved")
+	expect(t, examine(t, []string{wide, insecure, "advertised.listeners=PLAINTEXT://127.0.0.1:9092"}, (*doctor).checkAdvertised), warning, "connect to themselves")
+	expect(t, examine(t, []string{wide, insecure, "advertised.listeners=PLAINTEXT://no.such.name.invalid:9092"}, (*doctor).checkAdvertised), failure, "cannot be resolved")
 }
 
 func TestDoctorOnDirectories(t *testing.T) {

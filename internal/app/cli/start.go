@@ -17,6 +17,7 @@ import (
 func startCommand(e env) *cobra.Command {
 	var file, dir, listen, web, level string
 	var set []string
+	var insecure bool
 	cmd := &cobra.Command{
 		Use:   "start",
 		Short: "Run a node",
@@ -29,7 +30,8 @@ file, from KAFKA_… variables of the environment, and from --set.`,
 		Example: `  moldau start
   moldau start --dir /var/lib/moldau --listen localhost:19092
   moldau start --config server.properties --set log.retention.hours=24
-  moldau start --set ack.durability=written`,
+  moldau start --set ack.durability=written
+  moldau start --listen 0.0.0.0:9092 --insecure --set advertised.listeners=PLAINTEXT://$(hostname):9092`,
 		Args: noArgs,
 		RunE: func(*cobra.Command, []string) error {
 			o := moldau.Options{Dir: dir, Addr: listen, HTTPAddr: web, Environ: os.Environ(), Settings: map[string]string{}}
@@ -47,6 +49,9 @@ file, from KAFKA_… variables of the environment, and from --set.`,
 				}
 				o.Settings[strings.TrimSpace(key)] = value
 			}
+			if insecure {
+				o.Settings["moldau.insecure.listeners.allow"] = "true"
+			}
 			var l slog.Level
 			if err := l.UnmarshalText([]byte(level)); err != nil {
 				return usagef("--log-level %q: it is one of debug, info, warn, error", level)
@@ -63,6 +68,7 @@ file, from KAFKA_… variables of the environment, and from --set.`,
 	f.StringVar(&listen, "listen", "localhost:9092", "address to listen on, when there is no --config; port 0 takes a free one")
 	f.StringVar(&web, "http", "localhost:9644", "address for metrics and health by HTTP, when there is no --config; empty for none")
 	f.StringArrayVar(&set, "set", nil, "one setting as key=value, by Kafka's name; may be repeated")
+	f.BoolVar(&insecure, "insecure", false, "allow PLAINTEXT listeners on addresses that other machines reach, where everybody may do everything")
 	f.StringVar(&level, "log-level", "info", "what to log: debug, info, warn or error")
 	return cmd
 }
