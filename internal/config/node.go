@@ -31,7 +31,7 @@ func (b *BrokerConfig) CheckNode() error {
 	if err := b.checkIdentity(); err != nil {
 		return err
 	}
-	errs := []error{b.checkQuorum(), b.checkSizes(), b.checkConnections(), b.checkDirs(), b.checkGroups()}
+	errs := []error{b.checkQuorum(), b.checkSizes(), b.checkConnections(), b.checkDirs(), b.checkGroups(), b.checkHTTP()}
 	l, err := b.Listeners()
 	errs = append(errs, err)
 	if err == nil {
@@ -295,7 +295,36 @@ func (b *BrokerConfig) checkGroups() error {
 		errs = append(errs, b.checkBetween("group.share.min."+what, "group.share."+what, "group.share.max."+what))
 	}
 	errs = append(errs, b.checkBetween("group.min.session.timeout.ms", "", "group.max.session.timeout.ms"))
+	for _, name := range b.GetList("group.consumer.assignors") {
+		if ConsumerAssignor(name) == "" {
+			errs = append(errs, fmt.Errorf("group.consumer.assignors has %q: it may have uniform and range, or Kafka's classes for them; "+
+				"Java classes of one's own cannot run here", name))
+		}
+	}
 	return errors.Join(errs...)
+}
+
+// ConsumerAssignor is the name of an assignor that may be given by its Java class, too; "" when there is none such.
+func ConsumerAssignor(name string) string {
+	switch name {
+	case "uniform", "org.apache.kafka.coordinator.group.assignor.UniformAssignor":
+		return "uniform"
+	case "range", "org.apache.kafka.coordinator.group.assignor.RangeAssignor":
+		return "range"
+	}
+	return ""
+}
+
+// checkHTTP tells whether moldau.http.listener is an address.
+func (b *BrokerConfig) checkHTTP() error {
+	text := b.GetString("moldau.http.listener")
+	if text == "" {
+		return nil
+	}
+	if _, _, ok := splitAddress(text); !ok {
+		return fmt.Errorf("moldau.http.listener is %q: write it as host:port, for example localhost:9644, or leave it empty for none", text)
+	}
+	return nil
 }
 
 // checkBetween tells whether low ≤ key ≤ high. An empty key checks low ≤ high alone.

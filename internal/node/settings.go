@@ -172,19 +172,7 @@ func consumerGroupConfig(cfg *config.BrokerConfig) group.ConsumerConfig {
 		MaxSize: int32(cfg.GetInt("group.consumer.max.size")), RegexRefreshMs: cfg.GetLong("group.consumer.regex.refresh.interval.ms"),
 	}
 	for _, name := range cfg.GetList("group.consumer.assignors") {
-		// Those of Kafka may be given by their Java class, too.
-		switch name {
-		case "org.apache.kafka.coordinator.group.assignor.UniformAssignor":
-			name = "uniform"
-		case "org.apache.kafka.coordinator.group.assignor.RangeAssignor":
-			name = "range"
-		}
-		if name == "uniform" || name == "range" {
-			c.Assignors = append(c.Assignors, name)
-		}
-	}
-	if len(c.Assignors) == 0 {
-		c.Assignors = []string{"uniform"}
+		c.Assignors = append(c.Assignors, config.ConsumerAssignor(name)) // CheckNode knows them all
 	}
 	policy := strings.ToLower(cfg.GetString("group.consumer.migration.policy"))
 	c.Upgrade = policy == "upgrade" || policy == "bidirectional"
