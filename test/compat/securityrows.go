@@ -177,13 +177,14 @@ func (p *securitySuite) compare() {
 	}
 }
 
-// outcome says whether a row ended as it must. How a refused handshake is worded is the affair of the two libraries for TLS.
+// outcome says whether a row ended as it must. How a refused handshake is worded is the affair of the two libraries for TLS; and after
+// an invalid token sarama sends bytes that Kafka takes for another token, and Moldau for the end.
 func (p *securitySuite) outcome(client string, r securityRow, b, kafka *securityBroker) error {
 	got := b.outcome[client].text[r.Name]
 	if want := endings[client][r.ends]; !want.MatchString(got) {
 		return fmt.Errorf("ended with %q, which is not like %s", got, want)
 	}
-	if kafka == nil || b == kafka || r.ends == refusedTLS {
+	if kafka == nil || b == kafka || r.ends == refusedTLS || client == "sarama" && r.Token != "" && r.ends == refusedSASL {
 		return nil
 	}
 	if theirs := normaliseSecurity(kafka.outcome[client].text[r.Name]); normaliseSecurity(got) != theirs {
@@ -200,7 +201,9 @@ var varying = []struct {
 	{regexp.MustCompile(`\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d)?(\.\d+)?Z?`), "TIME"},
 	{regexp.MustCompile(`\[[A-Za-z0-9+/]{86}==\]|[A-Za-z0-9+/]{86}==`), "HMAC"},
 	{regexp.MustCompile(`(exceeded|[Tt]hrottled).{0,60}\d+ ?ms`), "$1 some ms"},
-	{regexp.MustCompile(`Request Request\(.*`), "Cluster authorization failed."}, // Kafka prints the whole request
+	{regexp.MustCompile(`Request Request\(.*`), "Cluster authorization failed."},             // Kafka prints the whole request
+	{regexp.MustCompile(` \(after \d+ms in state \w+\)|Unable to produce message: `), ""},    // librdkafka: the latter when it refuses what follows by itself
+	{regexp.MustCompile(`only supports operations \[.*\]`), "only supports some operations"}, // in the order of a hash table
 	{regexp.MustCompile(`/\S*/security[a-z-]*/?`), "DIR/"},
 }
 
