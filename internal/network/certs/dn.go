@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"fmt"
 	"strings"
-	"unicode/utf16"
 )
 
 // attributeNames are the attributes that RFC 2253 has a name for, as Java writes them.
@@ -107,49 +106,20 @@ func escapeValue(b *strings.Builder, text string) {
 	}
 }
 
-// Tags of strings that package asn1 has no constants for.
-const (
-	tagT61String = 20
-)
+// tagT61String is a kind of string that package asn1 has no constant for.
+const tagT61String = 20
 
-// decodeString decodes the kinds of string that Java shows as text.
+// decodeString decodes the kinds of string that Java shows as text. As Java does, it takes all of them for UTF-8, which
+// is not what BMPString and T61String are.
 func decodeString(v asn1.RawValue) (string, bool) {
 	if v.Class != asn1.ClassUniversal || v.IsCompound {
 		return "", false
 	}
 	switch v.Tag {
-	case asn1.TagPrintableString, asn1.TagIA5String, asn1.TagGeneralString:
-		return fromASCII(v.Bytes), true
-	case tagT61String:
-		return fromLatin1(v.Bytes), true
-	case asn1.TagUTF8String:
-		return strings.ToValidUTF8(string(v.Bytes), "\uFFFD"), true
-	case asn1.TagBMPString:
-		units := make([]uint16, len(v.Bytes)/2)
-		for i := range units {
-			units[i] = uint16(v.Bytes[2*i])<<8 | uint16(v.Bytes[2*i+1])
-		}
-		return string(utf16.Decode(units)), true
+	case asn1.TagPrintableString, asn1.TagIA5String, asn1.TagGeneralString, asn1.TagUTF8String, asn1.TagBMPString, tagT61String:
+		return string([]rune(string(v.Bytes))), true
 	}
 	return "", false
-}
-
-func fromASCII(b []byte) string {
-	out := make([]rune, len(b))
-	for i, c := range b {
-		if out[i] = rune(c); c > 0x7f {
-			out[i] = '\uFFFD'
-		}
-	}
-	return string(out)
-}
-
-func fromLatin1(b []byte) string {
-	out := make([]rune, len(b))
-	for i, c := range b {
-		out[i] = rune(c)
-	}
-	return string(out)
 }
 
 // nameOf is RenderName of a subject that x509 has parsed already.

@@ -151,9 +151,9 @@ func (r *rule) apply(dn string) (name string, fits bool, err error) {
 	}
 	switch {
 	case r.lower:
-		name = strings.ToLower(name)
+		name = lowerCase(name)
 	case r.upper:
-		name = strings.ToUpper(name)
+		name = upperCase(name)
 	}
 	return name, true, nil
 }
