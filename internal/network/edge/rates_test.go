@@ -1,0 +1,127 @@
+package edge_test
+
+import (
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/moldau/moldau/internal/network/edge"
+)
+
+// TestArrivals: a listener at its rate pauses, and a connection of an address at its rate is kept for a while and closed.
+func TestArrivals(t *testing.T) {
+	var wait, refused time.Duration
+	b := start(t, echo, func(o *edge.Options) {
+		o.Arrive = func(listener string, ip netip.Addr) (time.Duration, time.Duration) {
+			if listener != "PLAINTEXT" || !ip.IsLoopback() {
+				t.Error(listener, ip)
+			}
+			return wait, refused
+		}
+	})
+	p := b.dial()
+	p.send(frame(fetch, fetchVersion, 1, "a"))
+	p.expect(1, "a")
+
+	wait = time.Second
+	p = b.dial()
+	p.send(frame(fetch, fetchVersion, 2, "b"))
+	if n := b.Stats().Connections; n != 1 {
+		t.Fatal(n)
+	}
+	until(t, "the connection is served when the pause is over", func() bool {
+		b.world.pass(1)
+		return b.Stats().Connections == 2
+	})
+	p.expect(2, "b")
+
+	wait, refused = 0, time.Second
+	late := b.dial()
+	until(t, "the connection is refused", func() bool { return b.Stats().Refused[edge.TooFastFromAddress] == 1 })
+	if n := b.Stats().Connections; n != 2 {
+		t.Fatal(n)
+	}
+	b.world.pass(1)
+	late.expectEnd()
+	b.dial() // closed by the end of the server
+	until(t, "one more is refused", func() bool { return b.Stats().Refused[edge.TooFastFromAddress] == 2 })
+}
+
+// TestLimitsOfListeners: one listener's limit is its own, and the brokers' listener finds room where there is none.
+func TestLimitsOfListeners(t *testing.T) {
+	b := start(t, echo, func(o *edge.Options) {
+		o.Limits = edge.ConnectionLimits{Total: 3, Listeners: map[string]int{"SMALL": 1}, Protected: "BROKERS"}
+	})
+	listen := func(name string) string {
+		addr, err := b.Listen(name, "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return addr.String()
+	}
+	plain, small, brokers := b.addr, listen("SMALL"), listen("BROKERS")
+	say := func(addr string) *peer {
+		b.addr = addr
+		p := b.dial()
+		p.send(frame(fetch, fetchVersion, 7, "x"))
+		return p
+	}
+	say(small).expect(7, "x")
+	if said := say(small).expectEnd(); said != "" {
+		t.Fatalf("%q", said)
+	}
+	quiet := say(plain)
+	quiet.expect(7, "x")
+	b.world.pass(2)
+	say(plain).expect(7, "x")
+	say(plain).expectEnd()
+	say(brokers).expect(7, "x")
+	until(t, "somebody made room", func() bool { return b.Stats().Connections == 3 })
+}
+
+// TestGuests: who does not authenticate in time is sent away, who does stays.
+func TestGuests(t *testing.T) {
+	b := start(t, func(q *edge.Request) {
+		if q.CorrelationID == 1 {
+			q.Conn().SetFrameLimit(1 << 20) // it has authenticated
+		}
+		echo(q)
+	}, func(o *edge.Options) {
+		o.FirstFrameBytes = map[string]int32{"PLAINTEXT": 1 << 16}
+		o.GuestTime, o.IdleTimeout = 20*time.Second, -1
+	})
+	known, guest, silent := b.dial(), b.dial(), b.dial()
+	known.send(frame(fetch, fetchVersion, 1, "a"))
+	known.expect(1, "a")
+	guest.send(frame(fetch, fetchVersion, 2, "b"))
+	guest.expect(2, "b")
+	until(t, "all are there", func() bool { return b.Stats().Connections == 3 })
+	b.world.pass(6)
+	guest.expectEnd()
+	silent.expectEnd()
+	known.send(frame(fetch, fetchVersion, 3, "c"))
+	known.expect(3, "c")
+	if n := b.Stats().Refused[edge.NotAuthenticated]; n != 2 {
+		t.Fatal(n)
+	}
+}
+
+// TestGuestsHoldLittle: unfinished requests of those who have not authenticated have a bound of their own, and whoever
+// came first makes room; the last comer's request gets through.
+func TestGuestsHoldLittle(t *testing.T) {
+	b := start(t, echo, func(o *edge.Options) { o.FirstFrameBytes = map[string]int32{"PLAINTEXT": 512 << 10} })
+	const each, whole, bound = 64 << 10, 300 << 10, 32 << 20 // what an unfinished request of a third of that holds, its length, the bound
+	part := frame(fetch, fetchVersion, 1, string(make([]byte, whole)))[:each/3]
+	const count = bound/each + 50
+	for range count {
+		b.dial().send(part)
+	}
+	until(t, "the first ones are gone", func() bool { return b.Stats().Refused[edge.NotAuthenticated] >= 50 })
+	p := b.dial()
+	body := string(make([]byte, 20<<10))
+	p.send(frame(fetch, fetchVersion, 2, body))
+	p.expect(2, body)
+	if n := b.Stats().Refused[edge.NotAuthenticated]; n > 60 {
+		t.Fatal(n)
+	}
+}
