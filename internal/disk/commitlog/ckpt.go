@@ -314,7 +314,7 @@ func (l *Log) flushTxns(reach int64) error {
 		if n == 0 {
 			return nil
 		}
-		if err := writeTxns(l.store.fs, seg.txnPath(), txns); err != nil {
+		if err := writeTxns(l.store.fs, seg.txnPath(), seg.base, txns); err != nil {
 			return err
 		}
 		l.mu.Lock()

@@ -200,7 +200,7 @@ func (g *cleanGroup) writeTxns() error {
 		return fmt.Errorf("removing %s: %w", path+cleanedSuffix, err)
 	}
 	g.begun = append(g.begun, path)
-	return writeTxns(fsys, path+cleanedSuffix, g.txns)
+	return writeTxns(fsys, path+cleanedSuffix, g.s.base, g.txns)
 }
 
 // swap does what the type's comment says. The caller holds io.

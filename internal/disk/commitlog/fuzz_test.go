@@ -58,7 +58,7 @@ func FuzzParseTopicID(f *testing.F) {
 func FuzzParseTxns(f *testing.F) {
 	f.Add(appendTxn(appendTxn(nil, &AbortedTxn{1, 2, 3, 4}), &AbortedTxn{1, 5, 6, 7}))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		list := parseTxns(b)
+		list := parseTxns(b, 0)
 		var again []byte
 		for i := range list {
 			again = appendTxn(again, &list[i])

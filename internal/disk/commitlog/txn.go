@@ -28,16 +28,17 @@ func appendTxn(b []byte, t *AbortedTxn) []byte {
 	return binary.BigEndian.AppendUint64(b, uint64(t.LastStableOffset))
 }
 
-// parseTxns reads the content of a .txnindex file, up to the first entry that cannot be one: those behind
-// it are found again when the segment is recovered.
-func parseTxns(b []byte) []AbortedTxn {
+// parseTxns reads the content of the .txnindex file of the segment with that base offset, up to the first entry that cannot
+// be one: those behind it are found again when the segment is recovered. A power cut can leave entries of which a part is
+// missing, and not all of them can be told; see abortedTxns.
+func parseTxns(b []byte, base int64) []AbortedTxn {
 	var list []AbortedTxn
 	for ; len(b) >= txnEntryBytes; b = b[txnEntryBytes:] {
 		t := AbortedTxn{
 			int64(binary.BigEndian.Uint64(b[2:])), int64(binary.BigEndian.Uint64(b[10:])),
 			int64(binary.BigEndian.Uint64(b[18:])), int64(binary.BigEndian.Uint64(b[26:])),
 		}
-		if binary.BigEndian.Uint16(b) != 0 || t.ProducerID < 0 || t.FirstOffset < 0 || t.LastOffset < t.FirstOffset ||
+		if binary.BigEndian.Uint16(b) != 0 || t.ProducerID < 0 || t.FirstOffset < 0 || t.LastOffset <= t.FirstOffset || t.LastOffset < base ||
 			len(list) > 0 && list[len(list)-1].LastOffset >= t.LastOffset {
 			break
 		}
@@ -67,6 +68,7 @@ func (l *Log) AbortedTxns(from, to int64) ([]AbortedTxn, error) {
 // txnSource is where a segment's aborted transactions are.
 type txnSource struct {
 	path string
+	base int64
 	list []AbortedTxn // if the file is still to get its name
 }
 
@@ -79,7 +81,7 @@ func (l *Log) abortedTxns(from, to int64) (list []AbortedTxn, swaps uint64, err 
 		case s.swapping:
 			sources = append(sources, txnSource{list: s.txns})
 		case s.aborts != noAborts:
-			sources = append(sources, txnSource{path: s.txnPath()})
+			sources = append(sources, txnSource{path: s.txnPath(), base: s.base})
 		}
 	}
 	recent := append([]AbortedTxn(nil), l.aborted...)
@@ -103,24 +105,31 @@ func (l *Log) abortedTxns(from, to int64) (list []AbortedTxn, swaps uint64, err 
 		}
 		txns := source.list
 		if source.path != "" {
-			if txns, err = readTxns(l.store.fs, source.path); err != nil {
+			if txns, err = readTxns(l.store.fs, source.path, source.base); err != nil {
 				return nil, swaps, err
 			}
 		}
-		add(txns)
-	}
-	// What has reached its file meanwhile must not count twice.
-	if n := len(list); n > 0 {
-		for len(recent) > 0 && recent[0].LastOffset <= list[n-1].LastOffset {
-			recent = recent[1:]
-		}
+		add(until(txns, recent))
 	}
 	add(recent)
 	return list, swaps, nil
 }
 
-// readTxns reads a .txnindex file; a missing one has no entries.
-func readTxns(fsys vfs.FS, path string) ([]AbortedTxn, error) {
+// until gives the entries of a file that come before recent ones. From those on nothing of the file counts: it has
+// reached it meanwhile, or was being written there when the power was cut and was found again.
+func until(txns, recent []AbortedTxn) []AbortedTxn {
+	if len(recent) == 0 {
+		return txns
+	}
+	n := len(txns)
+	for n > 0 && txns[n-1].LastOffset >= recent[0].LastOffset {
+		n--
+	}
+	return txns[:n]
+}
+
+// readTxns reads the .txnindex file of the segment with that base offset; a missing one has no entries.
+func readTxns(fsys vfs.FS, path string, base int64) ([]AbortedTxn, error) {
 	b, err := vfs.ReadFile(fsys, path, maxTxnIndexBytes)
 	if errors.Is(err, vfs.ErrNotExist) {
 		return nil, nil
@@ -128,11 +137,12 @@ func readTxns(fsys vfs.FS, path string) ([]AbortedTxn, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading transaction index %s: %w", path, err)
 	}
-	return parseTxns(b), nil
+	return parseTxns(b, base), nil
 }
 
-// writeTxns appends entries to a .txnindex file, durably: entries are few. The caller holds Log.io.
-func writeTxns(fsys vfs.FS, path string, txns []AbortedTxn) error {
+// writeTxns writes entries to the .txnindex file of the segment with that base offset, behind those that come before the
+// first of them, and durably: entries are few. The caller holds Log.io.
+func writeTxns(fsys vfs.FS, path string, base int64, txns []AbortedTxn) error {
 	f, err := fsys.Edit(path)
 	if err != nil {
 		return fmt.Errorf("opening transaction index %s: %w", path, err)
@@ -146,10 +156,7 @@ func writeTxns(fsys vfs.FS, path string, txns []AbortedTxn) error {
 	if _, err := f.ReadAt(have, 0); err != nil && !errors.Is(err, io.EOF) {
 		return fmt.Errorf("reading transaction index %s: %w", path, err)
 	}
-	valid := parseTxns(have)
-	for len(txns) > 0 && len(valid) > 0 && txns[0].LastOffset <= valid[len(valid)-1].LastOffset {
-		txns = txns[1:]
-	}
+	valid := until(parseTxns(have, base), txns)
 	var b []byte
 	for i := range txns {
 		b = appendTxn(b, &txns[i])
