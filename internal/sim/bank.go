@@ -83,6 +83,7 @@ func RunBank(rig *Rig, options BankOptions) (BankResult, error) {
 			r.tellers = append(r.tellers, &teller{
 				passbook: passbook{port: r.port(), r: r, committed: true},
 				name:     fmt.Sprintf("teller %d of bank %d", i, owner), owner: owner, bump: !options.Classic && r.rng.IntN(2) == 0,
+				apart: r.rng.IntN(2) == 0, data: r.port(), groups: r.port(),
 			})
 		}
 	}

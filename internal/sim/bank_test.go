@@ -40,3 +40,11 @@ func TestBank(t *testing.T) {
 		t.Errorf("vacuous: %+v", r)
 	}
 }
+
+// TestLate has requests of earlier transactions arrive late, on connections that clients have given up.
+func TestLate(t *testing.T) {
+	r := bank(t, sim.BankOptions{Slow: true, Classic: true})
+	if *oneSeed == 0 && (r.TimedOut == 0 || r.Committed == 0 || r.Aborted == 0) {
+		t.Errorf("vacuous: %+v", r)
+	}
+}

@@ -48,7 +48,9 @@ type Rig struct {
 	node  *node.Node
 	conn  *edge.DirectConn
 	next  int32
-	log   *slog.Logger
+	// dialled counts connections.
+	dialled uint64
+	log     *slog.Logger
 	// dirs are the data directories.
 	dirs string
 	// own are settings of this rig, beside those of every node.
@@ -159,7 +161,12 @@ func (r *Rig) Send(m wire.Message, version int16, done func(response []byte, err
 }
 
 // dial makes one more connection to the node.
-func (r *Rig) dial() *edge.DirectConn { return edge.NewDirect(r.node.Handler(), "PLAINTEXT") }
+func (r *Rig) dial() *edge.DirectConn {
+	conn := edge.NewDirect(r.node.Handler(), "PLAINTEXT")
+	r.dialled++
+	conn.SetID(r.dialled)
+	return conn
+}
 
 func (r *Rig) sendOn(conn *edge.DirectConn, m wire.Message, version int16, done func(response []byte, err error)) {
 	r.next++

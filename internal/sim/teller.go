@@ -42,6 +42,9 @@ type teller struct {
 	name  string
 	owner int
 	bump  bool // it speaks the protocol of transaction.version 2
+	// apart tells that it has a connection of its own for records, and one for offsets.
+	apart        bool
+	data, groups port
 
 	duty     duty
 	asleep   int
@@ -72,6 +75,8 @@ func (t *teller) transactionalID() string { return t.name[len("teller 0 of "):] 
 // reborn is the teller after a crash of the node. A zombie does not know that time has passed, and goes on where it was.
 func (t *teller) reborn(zombie bool) {
 	t.doubt = t.doubt || t.busy && t.duty == dutyEnd
+	t.data.reset()
+	t.groups.reset()
 	if t.reset(); zombie {
 		return
 	}
@@ -100,7 +105,7 @@ func (t *teller) step() error {
 		t.asleep--
 		return nil
 	}
-	if t.busy {
+	if t.busy || t.data.busy || t.groups.busy {
 		return nil
 	}
 	if t.duty > dutyBegin && t.r.rng.IntN(30) == 0 && !t.r.options.Slow {
@@ -134,7 +139,7 @@ func (t *teller) step() error {
 
 // request sends a request; done is told the code in its answer. A client whose request got no answer in time repeats it.
 func (t *teller) request(m wire.Message, version int16, resp wire.Message, code func() wire.Code, done func()) {
-	t.ask(m, version, resp, func(err error) {
+	t.portFor(m.APIKey()).ask(m, version, resp, func(err error) {
 		switch {
 		case errors.Is(err, errPatience):
 			t.r.result.TimedOut++
@@ -146,6 +151,17 @@ func (t *teller) request(m wire.Message, version int16, resp wire.Message, code 
 			t.heed(code(), done)
 		}
 	})
+}
+
+// portFor is the connection that a request goes by.
+func (t *teller) portFor(key int16) *port {
+	switch {
+	case t.apart && key == wire.KeyProduce:
+		return &t.data
+	case t.apart && key == wire.KeyTxnOffsetCommit:
+		return &t.groups
+	}
+	return &t.port
 }
 
 // heed goes on after an answer.

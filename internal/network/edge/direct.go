@@ -34,6 +34,9 @@ func NewDirect(h Handler, listener string) *DirectConn {
 	return c.direct
 }
 
+// SetID gives the connection the ID that a server would have given it. It is for use before the first Send.
+func (d *DirectConn) SetID(id uint64) { d.conn.id = id }
+
 // Conn is the connection as the handler sees it.
 func (d *DirectConn) Conn() *Conn { return d.conn }
 

@@ -117,6 +117,7 @@ type Broker struct {
 	creations   creations
 	produces    producePool
 	turns       produceTurns
+	latecomers  latecomers
 	figures     *figures
 	fetches     sync.Pool
 	commits     sync.Pool

@@ -84,6 +84,9 @@ func (op *produce) beginTransactional() {
 	case !op.oneProducer(producer.ID):
 		op.refuseTransactional(wire.InvalidProducerIDMapping, "transactional records of one request have more than one producer id")
 		return
+	case op.q.Version < implicitProduceSince && op.b.latecomers.late(op.q, producer.ID, producer.Epoch, txn.UseProduce):
+		op.refuseTransactional(wire.NotEnoughReplicas, "the request came on a connection that the producer has given up; its client sends it again if it is still there")
+		return
 	case op.b.turns.queue(producer.ID, op):
 		return
 	}

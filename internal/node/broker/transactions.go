@@ -31,6 +31,11 @@ func serveAddPartitionsToTxn(b *Broker, q *edge.Request, m *wire.AddPartitionsTo
 			answer(out)
 			return
 		}
+		if b.latecomers.late(q, m.V3AndBelowProducerID, m.V3AndBelowProducerEpoch, txn.UseCoordinator) {
+			out.ResultsByTopicV3AndBelow = refuseAddition(m.V3AndBelowTopics, wire.CoordinatorLoadInProgress)
+			answer(out)
+			return
+		}
 		tx := wire.AddPartitionsToTxnRequestAddPartitionsToTxnTransaction{
 			TransactionalID: m.V3AndBelowTransactionalID, ProducerID: m.V3AndBelowProducerID,
 			ProducerEpoch: m.V3AndBelowProducerEpoch, Topics: m.V3AndBelowTopics,
@@ -190,6 +195,10 @@ func serveTxnOffsetCommit(b *Broker, q *edge.Request, m *wire.TxnOffsetCommitReq
 		return
 	case !b.allowed(q, acl.Read, acl.Group, m.GroupID):
 		answer(txnCommitError(m, wire.GroupAuthorizationFailed))
+		return
+	}
+	if q.Version < implicitAddSince && b.latecomers.late(q, m.ProducerID, m.ProducerEpoch, txn.UseOffsets) {
+		answer(txnCommitError(m, wire.CoordinatorLoadInProgress))
 		return
 	}
 	img := b.image()
