@@ -459,15 +459,23 @@ func (c *Conn) kill(cause error) {
 	}
 }
 
-// drain stops reading; the connection ends when its answers are sent.
-func (c *Conn) drain() {
+// drain stops reading; the connection ends when its answers are sent. It returns what is to be called, with no lock held, so
+// that requests that wait for something are answered now.
+func (c *Conn) drain() (hurry []func()) {
 	c.mu.Lock()
 	c.draining = true
+	for q := c.head; q != nil; q = q.next {
+		if q.outcome == served && q.cancel != nil {
+			hurry = append(hurry, q.cancel)
+			q.cancel = nil
+		}
+	}
 	c.wake()
 	c.mu.Unlock()
 	if c.shaking.Load() {
 		c.kill(errDrained)
 	}
+	return hurry
 }
 
 // finish gives the connection up: what the handler still has is cancelled, and

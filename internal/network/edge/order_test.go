@@ -274,3 +274,20 @@ func TestCloseAnswersWhatWasRead(t *testing.T) {
 		t.Error("Listen after Close: ", err)
 	}
 }
+
+// TestCloseAnswersWhatWaits: a request that waits for something is told when the server stops, and so is one that
+// begins to wait then.
+func TestCloseAnswersWhatWaits(t *testing.T) {
+	asked := make(chan struct{}, 2)
+	b := start(t, func(q *edge.Request) {
+		q.OnCancel(func() { echo(q) })
+		asked <- struct{}{}
+	})
+	p := b.dial()
+	p.send(frame(fetch, fetchVersion, 1, "first"))
+	<-asked
+	if err := b.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	p.expect(1, "first")
+}

@@ -168,14 +168,14 @@ func (q *Request) Release() {
 	}
 }
 
-// OnCancel has f called once if the connection is lost before the request is
-// answered, or now if it is lost already. f may run while another goroutine
+// OnCancel has f called once if the connection is lost, or the server stops, before the request is
+// answered, or now if that is so already. f may run while another goroutine
 // answers the request, so it must not touch the request unless it knows that
 // nobody else will. A cancelled request must still be answered.
 func (q *Request) OnCancel(f func()) {
 	c := q.conn
 	c.mu.Lock()
-	lost := c.dead || c.broken.Load()
+	lost := c.dead || c.draining || c.broken.Load()
 	if !lost {
 		q.cancel = f
 	}

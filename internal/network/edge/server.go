@@ -287,10 +287,14 @@ func (s *Server) Close(ctx context.Context) error {
 		l.Close() //nolint:errcheck // there is nothing to lose in a listener
 	}
 	s.listeners = nil
+	var hurry []func()
 	for c := range s.conns {
-		c.drain()
+		hurry = append(hurry, c.drain()...)
 	}
 	s.mu.Unlock()
+	for _, f := range hurry {
+		f()
+	}
 	ended := make(chan struct{})
 	s.world.Go("edge: wait for connections", func() {
 		s.routines.Wait()
