@@ -16,6 +16,9 @@ public class Tools {
     /** How a tool ended: its exit code, and that it did. Known to the threads that it starts, so that one left behind ends no other. */
     static final InheritableThreadLocal<CompletableFuture<Integer>> ended = new InheritableThreadLocal<>();
 
+    static final List<String> CHANGES = List.of("--alter", "--add", "--remove");
+    static final long SETTLE_MS = 100;
+
     public static void main(String[] args) throws Exception {
         PrintStream out = System.out;
         // A tool that ends the machine is left standing where it does so. Of what it left to do at the end only a producer's
@@ -39,6 +42,8 @@ public class Tools {
             int code = run(fields[0], rest, both);
             closing.forEach(Runnable::run);
             closing.clear();
+            // Kafka shows a change a moment after it has said that it is done.
+            if (!Collections.disjoint(Arrays.asList(rest), CHANGES)) Thread.sleep(SETTLE_MS);
             System.setIn(oldIn);
             System.setOut(out);
             both.flush();
