@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"crypto/sha512"
 	"encoding/base64"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"hash"
@@ -30,8 +29,8 @@ const (
 	maxSASLFileBytes = 4 << 20
 	// tokenIterations are those of the credentials made of delegation tokens: the least that SCRAM allows, as in Kafka.
 	tokenIterations = 4096
-	// tokenSaltBytes is the length of their salt.
-	tokenSaltBytes = 16
+	// saltBytes is the length of a salt.
+	saltBytes = 16
 	// maxTokenCredentials bounds the credentials of tokens that are kept, since making one takes a millisecond. When there are
 	// more, all are forgotten.
 	maxTokenCredentials = 10_000
@@ -162,6 +161,9 @@ func (s *sasl) close() {
 // scramNumbers are the mechanisms as records number them (KIP-554).
 var scramNumbers = map[string]int8{auth.ScramSHA256: 1, auth.ScramSHA512: 2}
 
+// scramHashes are their hashes.
+var scramHashes = map[string]func() hash.Hash{auth.ScramSHA256: sha256.New, auth.ScramSHA512: sha512.New}
+
 // User is a SCRAM user's credential, as the metadata have it.
 func (s *sasl) User(mechanism, name string) (auth.Credential, bool) {
 	r := s.quorum.Image().ScramCredential(metadata.ScramKey{Mechanism: scramNumbers[mechanism], Name: name})
@@ -217,19 +219,11 @@ func (t *tokenCredentials) get(n *Node, k tokenKey, secret string) (auth.Credent
 
 // newCredential salts a password.
 func newCredential(n *Node, mechanism, password string) (auth.Credential, error) {
-	var h func() hash.Hash
-	switch mechanism {
-	case auth.ScramSHA256:
-		h = sha256.New
-	case auth.ScramSHA512:
-		h = sha512.New
-	default:
+	h := scramHashes[mechanism]
+	if h == nil {
 		return auth.Credential{}, fmt.Errorf("%s has no salted passwords", mechanism)
 	}
-	var salt []byte
-	for len(salt) < tokenSaltBytes {
-		salt = binary.BigEndian.AppendUint64(salt, n.o.World.Uint64())
-	}
+	salt := newSalt(n.o.World)
 	salted, err := pbkdf2.Key(h, password, salt, tokenIterations, h().Size())
 	if err != nil {
 		return auth.Credential{}, err

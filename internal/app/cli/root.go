@@ -89,7 +89,7 @@ Start a node, then use it with any Kafka client or with these commands.`,
 		return usagef("%w: `%s --help` shows the flags", err, cmd.CommandPath())
 	})
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(startCommand(e), topicCommand(e), produceCommand(e), consumeCommand(e), configCommand(e), clusterCommand(e), logCommand(e),
+	root.AddCommand(startCommand(e), topicCommand(e), produceCommand(e), consumeCommand(e), configCommand(e), clusterCommand(e), logCommand(e), userCommand(e), storageCommand(e),
 		groupCommand(e), shareGroupCommand(e), txnCommand(e), perfCommand(e), doctorCommand(e), versionCommand(e))
 	return root
 }

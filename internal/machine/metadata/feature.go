@@ -1,6 +1,9 @@
 package metadata
 
-import "strconv"
+import (
+	"strconv"
+	"strings"
+)
 
 // Names of the features that a cluster finalizes (KIP-584).
 const (
@@ -139,6 +142,17 @@ func VersionName(level int16) string {
 		return "level " + strconv.Itoa(int(level))
 	}
 	return releases[level-MinimumVersion].name
+}
+
+// ParseVersion reads Kafka's name of a metadata.version, "4.3-IV0", or of a release, "4.3", which stands for the last of its
+// versions.
+func ParseVersion(name string) (level int16, ok bool) {
+	for i, r := range releases {
+		if r.name == name || strings.HasPrefix(r.name, name+"-IV") {
+			level, ok = MinimumVersion+int16(i), true
+		}
+	}
+	return level, ok
 }
 
 // Lossless tells whether the metadata of one version can be written in another

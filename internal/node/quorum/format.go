@@ -1,6 +1,7 @@
 package quorum
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"iter"
@@ -39,6 +40,10 @@ type FormatOptions struct {
 	Voter Endpoint
 	// MetadataVersion is the level to begin with, 0 for metadata.DefaultVersion. The other features follow it.
 	MetadataVersion int16
+	// Features are levels of other features than their defaults.
+	Features []metadata.FeatureLevel
+	// Scram are the users that the cluster begins with.
+	Scram []*wire.UserScramCredentialRecord
 }
 
 // Format makes every data directory that is empty a directory of this node, as
@@ -97,21 +102,34 @@ func (o *FormatOptions) found(id *Identity) error {
 	if err := first.write(o.FS, logDir, snapshotID{}.name(), now); err != nil {
 		return err
 	}
-	features := &snapshot{records: bootstrapRecords(o.MetadataVersion)}
+	features := &snapshot{records: bootstrapRecords(o.MetadataVersion, o.Features, o.Scram)}
 	if err := features.write(o.FS, o.MetadataDir, bootstrapFile, now); err != nil {
 		return err
 	}
 	return o.claim(id, o.MetadataDir, directory)
 }
 
-// bootstrapRecords are the features of a new cluster.
-func bootstrapRecords(version int16) iter.Seq[wire.MetadataRecord] {
+// bootstrapRecords are the features of a new cluster, and then its users.
+func bootstrapRecords(version int16, other []metadata.FeatureLevel, users []*wire.UserScramCredentialRecord) iter.Seq[wire.MetadataRecord] {
 	if version == 0 {
 		version = metadata.DefaultVersion
 	}
+	levels := metadata.DefaultFeatures(version)
+	for _, f := range other {
+		levels = slices.DeleteFunc(levels, func(l metadata.FeatureLevel) bool { return l.Name == f.Name })
+		if f.Level > 0 {
+			levels = append(levels, f)
+		}
+	}
+	slices.SortStableFunc(levels[1:], func(a, b metadata.FeatureLevel) int { return cmp.Compare(a.Name, b.Name) })
 	return func(yield func(wire.MetadataRecord) bool) {
-		for _, f := range metadata.DefaultFeatures(version) {
+		for _, f := range levels {
 			if !yield(&wire.FeatureLevelRecord{Name: f.Name, FeatureLevel: f.Level}) {
+				return
+			}
+		}
+		for _, u := range users {
+			if !yield(u) {
 				return
 			}
 		}

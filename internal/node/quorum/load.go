@@ -48,7 +48,7 @@ func (q *Quorum) loadBootstrap() error {
 		var err error
 		image, _, err = readSnapshot(q.o.FS, path, snapshotID{})
 		if errors.Is(err, vfs.ErrNotExist) {
-			q.bootstrap = slices.Collect(bootstrapRecords(0))
+			q.bootstrap = slices.Collect(bootstrapRecords(0, nil, nil))
 			return nil
 		}
 		if err != nil {
