@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/go-jose/go-jose/v4"
@@ -216,11 +217,16 @@ type signer struct {
 	oct  []byte
 }
 
-func newSigner(t *testing.T) *signer {
+// Keys are made once: it takes long.
+var signers = [2]func() *signer{sync.OnceValue(makeSigner), sync.OnceValue(makeSigner)}
+
+func newSigner(*testing.T) *signer { return signers[0]() }
+
+func makeSigner() *signer {
 	s := &signer{keys: map[string]crypto.Signer{}, oct: []byte("0123456789abcdef0123456789abcdef")}
 	add := func(k crypto.Signer, err error, id, algorithm, use string) {
 		if err != nil {
-			t.Fatal(err)
+			panic(err)
 		}
 		s.keys[id] = k
 		if use != "" {

@@ -53,7 +53,7 @@ type keySet struct {
 }
 
 func newKeySet(o *Options, location string) (*keySet, error) {
-	s := &keySet{world: o.World, logger: o.Logger, url: location}
+	s := &keySet{world: o.World, logger: o.Logger, url: location, begun: o.World.Mono() - expediteAfter}
 	if err := s.schedule(o); err != nil {
 		return nil, err
 	}
@@ -249,7 +249,7 @@ func (s *keySet) find(id string, algorithm jose.SignatureAlgorithm) (found []any
 func (s *keySet) expedite() {
 	s.mu.Lock()
 	now := s.world.Mono()
-	recent := s.begun != 0 && now-s.begun < expediteAfter
+	recent := now-s.begun < expediteAfter
 	s.mu.Unlock()
 	if !recent {
 		s.start()
@@ -262,7 +262,7 @@ func (s *keySet) start() {
 	if s.running || s.closed {
 		return
 	}
-	s.running, s.begun = true, max(s.world.Mono(), 1)
+	s.running, s.begun = true, s.world.Mono()
 	s.world.Go("jwks", s.run)
 }
 

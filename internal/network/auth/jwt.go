@@ -2,6 +2,7 @@ package auth
 
 import (
 	"bytes"
+	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/rsa"
@@ -9,6 +10,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math/big"
 	"slices"
 	"strings"
 
@@ -19,14 +21,15 @@ import (
 
 // Bounds of tokens, which strangers write. All of them are above what identity providers issue.
 const (
-	maxHeaderBytes   = 8 << 10
-	maxJSONDepth     = 16
-	maxJSONMembers   = 4096
-	maxKeysTried     = 8
-	maxKeyIDBytes    = 1000
-	minRSABits       = 2048
-	maxNumericDate   = 253402300799 // the end of the year 9999
-	maxClaimNameSize = 256
+	maxHeaderBytes    = 8 << 10
+	maxSignatureBytes = 4 << 10 // that of an RSA key of 16,384 bits has 2,731
+	maxJSONDepth      = 16
+	maxJSONMembers    = 4096
+	maxKeysTried      = 8
+	maxKeyIDBytes     = 1000
+	minRSABits        = 2048
+	maxNumericDate    = 253402300799 // the end of the year 9999
+	maxClaimNameSize  = 256
 )
 
 // signatures are the algorithms that a token may be signed with. There is no "none", and no HMAC: with that whoever knows
@@ -89,40 +92,104 @@ func (v *jwtValidator) validate(token string) (bearer, *tokenFault) {
 }
 
 // verify checks the form and the signature and gives the claims' bytes. Nothing of the claims is read before.
+//
+// The signature is checked with the standard library and not with go-jose, which reads keys and certificates out of
+// strangers' headers, and copies the token several times for each key that it tries.
 func (v *jwtValidator) verify(token string) ([]byte, error) {
-	head, _, _ := strings.Cut(token, ".")
-	if strings.Count(token, ".") != 2 || len(head) > maxHeaderBytes {
+	head, rest, _ := strings.Cut(token, ".")
+	body, tail, ok := strings.Cut(rest, ".")
+	if !ok || strings.Contains(tail, ".") || tail == "" {
 		return nil, errors.New("malformed JWT: expected three sections (header, payload, and signature)")
 	}
-	header, err := base64.RawURLEncoding.DecodeString(head)
-	if err != nil {
-		return nil, errors.New("malformed JWT: the header is not base64url")
-	}
-	members, err := parseClaims(header)
+	h, err := parseHeader(head)
 	if err != nil {
 		return nil, fmt.Errorf("malformed JWT: header: %w", err)
 	}
-	if _, critical := members["crit"]; critical {
-		return nil, errors.New("the JWT's header has critical extensions, of which none is known")
+	if len(tail) > maxSignatureBytes {
+		return nil, errors.New("malformed JWT: the signature is too long")
 	}
-	signed, err := jose.ParseSignedCompact(token, signatures)
+	signature, err := base64.RawURLEncoding.Strict().DecodeString(tail)
 	if err != nil {
-		return nil, fmt.Errorf("malformed JWT or an algorithm that is not allowed: %w", err)
+		return nil, errors.New("malformed JWT: the signature is not base64url")
 	}
-	h := signed.Signatures[0].Protected
-	if len(h.KeyID) > maxKeyIDBytes {
-		return nil, errors.New("the JWT's key id is too long")
+	keys := v.keys.find(h.keyID, h.algorithm)
+	if len(keys) == 0 {
+		return nil, fmt.Errorf("unable to find a suitable verification key for key id %q and algorithm %s in %s", h.keyID, h.algorithm, v.keys.url)
 	}
-	candidates := v.keys.find(h.KeyID, jose.SignatureAlgorithm(h.Algorithm))
-	for _, key := range candidates {
-		if payload, err := signed.Verify(key); err == nil {
-			return payload, nil
+	digest := h.hash.New()
+	digest.Write([]byte(token[:len(head)+1+len(body)]))
+	sum := digest.Sum(nil)
+	good := slices.ContainsFunc(keys, func(key any) bool {
+		if edwards, ok := key.(ed25519.PublicKey); ok {
+			return ed25519.Verify(edwards, []byte(token[:len(head)+1+len(body)]), signature)
 		}
+		return verifySum(key, h, sum, signature)
+	})
+	if !good {
+		return nil, errors.New("JWT rejected due to invalid signature")
 	}
-	if len(candidates) == 0 {
-		return nil, fmt.Errorf("unable to find a suitable verification key for key id %q and algorithm %s in %s", h.KeyID, h.Algorithm, v.keys.url)
+	payload, err := base64.RawURLEncoding.Strict().DecodeString(body)
+	if err != nil {
+		return nil, errors.New("malformed JWT: the payload is not base64url")
 	}
-	return nil, errors.New("JWT rejected due to invalid signature")
+	return payload, nil
+}
+
+// jwtHeader is what a token's header says of its signature. What else it holds is not read: keys above all.
+type jwtHeader struct {
+	algorithm jose.SignatureAlgorithm
+	hash      crypto.Hash
+	keyID     string
+}
+
+func parseHeader(text string) (h jwtHeader, err error) {
+	if len(text) > maxHeaderBytes {
+		return h, fmt.Errorf("it is longer than %d bytes", maxHeaderBytes)
+	}
+	data, err := base64.RawURLEncoding.Strict().DecodeString(text)
+	if err != nil {
+		return h, errors.New("it is not base64url")
+	}
+	members, err := parseClaims(data)
+	if err != nil {
+		return h, err
+	}
+	if _, critical := members["crit"]; critical {
+		return h, errors.New("it has critical extensions, of which none is known")
+	}
+	if json.Unmarshal(members["alg"], &h.algorithm) != nil || !slices.Contains(signatures, h.algorithm) {
+		return h, fmt.Errorf("its algorithm is none of %v", signatures)
+	}
+	if id, ok := members["kid"]; ok && json.Unmarshal(id, &h.keyID) != nil || len(h.keyID) > maxKeyIDBytes {
+		return h, errors.New("its key id is no string or too long")
+	}
+	switch {
+	case strings.HasSuffix(string(h.algorithm), "384"):
+		h.hash = crypto.SHA384
+	case strings.HasSuffix(string(h.algorithm), "512"):
+		h.hash = crypto.SHA512
+	default:
+		h.hash = crypto.SHA256
+	}
+	return h, nil
+}
+
+// verifySum checks a signature over a hash with a key that fits the algorithm (RFC 7518, 3.3 to 3.5).
+func verifySum(key any, h jwtHeader, sum, signature []byte) bool {
+	switch k := key.(type) {
+	case *rsa.PublicKey:
+		if h.algorithm[0] == 'P' {
+			return rsa.VerifyPSS(k, h.hash, sum, signature, &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthEqualsHash}) == nil
+		}
+		return rsa.VerifyPKCS1v15(k, h.hash, sum, signature) == nil
+	case *ecdsa.PublicKey:
+		size := (k.Curve.Params().BitSize + 7) / 8
+		if len(signature) != 2*size {
+			return false
+		}
+		return ecdsa.Verify(k, sum, new(big.Int).SetBytes(signature[:size]), new(big.Int).SetBytes(signature[size:]))
+	}
+	return false
 }
 
 // fits says that a key is of the kind that an algorithm needs.

@@ -100,7 +100,7 @@ type judge struct {
 	plain, signed, unsecured *Server
 }
 
-func newJudge(t *testing.T) *judge {
+func newJudge(t testing.TB) *judge {
 	world := clock.NewHand(1)
 	return &judge{
 		plain: newServer(t, testOptions(world, nil, Plain, ScramSHA256, ScramSHA512)),

@@ -60,7 +60,7 @@ func keysOf(m map[string]string) (keys []string) {
 }
 
 func (u *unsecured) validate(token string) (bearer, *tokenFault) {
-	parts := strings.Split(token, ".")
+	parts := strings.SplitN(token, ".", 4)
 	if len(parts) != 3 || parts[2] != "" {
 		return bearer{}, invalidToken("an unsecured token is HEADER.CLAIMS. with nothing for a signature")
 	}

@@ -1,0 +1,118 @@
+package auth
+
+import (
+	"encoding/base64"
+	"runtime"
+	"strings"
+	"testing"
+
+	"github.com/jcmturner/gokrb5/v8/iana/etypeID"
+
+	"github.com/moldau/moldau/internal/clock"
+)
+
+// allocated is how many bytes f allocates, in all.
+func allocated(f func()) int {
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	f()
+	runtime.ReadMemStats(&after)
+	return int(after.TotalAlloc - before.TotalAlloc)
+}
+
+// fill repeats a piece up to the longest token that is looked at.
+func fill(before, piece, after string) string {
+	return before + strings.Repeat(piece, (MaxTokenBytes-len(before)-len(after))/len(piece)) + after
+}
+
+// jwtOf is a first message with a token that has this header and these claims, and no signature that counts.
+func jwtOf(header, payload string) string {
+	e := base64.RawURLEncoding.EncodeToString
+	return "n,,\x01auth=Bearer " + e([]byte(header)) + "." + e([]byte(payload)) + ".AAAA\x01\x01"
+}
+
+// TestStrangersCannotMakeUsAllocate: what a token costs is in proportion to its length, and a token that is too long costs nothing.
+func TestStrangersCannotMakeUsAllocate(t *testing.T) {
+	j := newJudge(t)
+	r := newRealm(t, etypeID.AES256_CTS_HMAC_SHA1_96)
+	kerberos := newServer(t, r.options(nil))
+	half := MaxTokenBytes / 2
+	tokens := []struct {
+		server    *Server
+		mechanism string
+		token     string
+	}{
+		{j.plain, Plain, fill("\x00", "a", "\x00b")}, {j.plain, Plain, fill("", "\x00", "")},
+		{j.plain, ScramSHA256, fill("n,,n=", "=2C", ",r=x")}, {j.plain, ScramSHA256, fill("n,,n=alice,r=", "x", "")}, {j.plain, ScramSHA256, fill("n,,n=alice,r=x", ",x=y", "")}, {j.plain, ScramSHA256, fill("", ",", "")},
+		{j.unsecured, OAuthBearer, fill("n,,\x01", "x=y\x01", "auth=Bearer abc\x01\x01")}, {j.unsecured, OAuthBearer, fill("n,,\x01auth=Bearer ", "a", "\x01\x01")}, {j.unsecured, OAuthBearer, fill("n,,\x01auth=Bearer ", ".", "\x01\x01")},
+		{j.unsecured, OAuthBearer, jwtOf(`{"alg":"none"}`, strings.Repeat("[", half))}, {j.unsecured, OAuthBearer, jwtOf(`{"alg":"none"}`, `{"sub":[`+strings.Repeat("1,", half/3))}, {j.unsecured, OAuthBearer, jwtOf(strings.Repeat(`{"a":`, half/8), `{}`)},
+		{j.signed, OAuthBearer, jwtOf(`{"alg":"RS256","kid":"`+strings.Repeat("k", half)+`"}`, `{}`)}, {j.signed, OAuthBearer, jwtOf(`{"alg":"RS256","x5c":[`+strings.Repeat(`"",`, 2000)+`""]}`, `{}`)}, {j.signed, OAuthBearer, jwtOf(`{"alg":"RS256"`+strings.Repeat(`,"a":{}`, 1000)+`}`, `{}`)}, {j.signed, OAuthBearer, jwtOf(`{"alg":"RS256"}`, strings.Repeat("[", half))},
+		{kerberos, GSSAPI, string(contextToken(apReqKind, []byte("\x6e\x84\x7f\xff\xff\xff")))}, {kerberos, GSSAPI, string(contextToken(apReqKind, []byte(fill("", "\x30\x80", "")[:half])))}, {kerberos, GSSAPI, fill("\x60\x84\x7f\xff\xff\xff", "\x60", "")},
+	}
+	for _, c := range tokens {
+		token := []byte(c.token)
+		x := begin(t, c.server, c.mechanism)
+		cost := allocated(func() { verdict(x, token) })
+		if limit := 4*len(token) + 64<<10; cost > limit {
+			t.Errorf("%s: a token of %d bytes costs %d, more than %d: %.60q", c.mechanism, len(token), cost, limit, token)
+		}
+	}
+	long := []byte(strings.Repeat("x", 512<<10))
+	for _, s := range []*Server{j.plain, j.signed, kerberos} {
+		for _, m := range s.Mechanisms() {
+			x := begin(t, s, m)
+			if cost := allocated(func() { _, _, _ = x.Step(long) }); cost > 4<<10 {
+				t.Errorf("%s: a token that is too long costs %d bytes", m, cost)
+			}
+		}
+	}
+}
+
+// TestPlainComparesInTheSameSteps: whether there is a user is not seen in what is allocated, and nothing is compared byte by byte.
+func TestPlainComparesInTheSameSteps(t *testing.T) {
+	s := newServer(t, testOptions(clock.NewHand(1), nil, Plain))
+	count := func(token string) float64 {
+		b := []byte(token)
+		return testing.AllocsPerRun(100, func() { _, _, _ = begin(t, s, Plain).Step(b) })
+	}
+	known, unknown := count("\x00alice\x00wrong-secret"), count("\x00mallo\x00wrong-secret")
+	if known != unknown {
+		t.Errorf("%v allocations for a user that there is, %v for one that there is not", known, unknown)
+	}
+}
+
+// TestUnknownUsersLookKnown: the first answer to an unknown name is of the same shape as to a known one and always the same.
+func TestUnknownUsersLookKnown(t *testing.T) {
+	for _, m := range []string{ScramSHA256, ScramSHA512} {
+		s := newServer(t, testOptions(clock.NewHand(1), nil, m))
+		salt := func(name string) string {
+			_, answer := verdict(begin(t, s, m), []byte("n,,n="+name+",r=nonce"))
+			_, rest, _ := strings.Cut(string(answer), ",")
+			return rest
+		}
+		if salt("mallory") != salt("mallory") || salt("mallory") == salt("trudy") {
+			t.Errorf("%s: %s %s %s", m, salt("mallory"), salt("mallory"), salt("trudy"))
+		}
+		if !strings.HasSuffix(salt("mallory"), ",i=4096") || len(salt("mallory")) < 40 {
+			t.Error(salt("mallory"))
+		}
+	}
+}
+
+// TestReplayedProof: what was good in one exchange is not in another.
+func TestReplayedProof(t *testing.T) {
+	s := newServer(t, testOptions(clock.NewHand(1), nil, ScramSHA256))
+	x, y := begin(t, s, ScramSHA256), begin(t, s, ScramSHA256)
+	_, a := verdict(x, []byte("n,,n=alice,r=nonce"))
+	_, b := verdict(y, []byte("n,,n=alice,r=nonce"))
+	if string(a) == string(b) {
+		t.Error("two exchanges have the same nonce")
+	}
+	final := scramFinal(ScramSHA256, "n,,n=alice,r=nonce", string(a), "alice-secret")
+	if v, _ := verdict(y, []byte(final)); !strings.Contains(v, "Invalid client nonce") {
+		t.Errorf("replayed: %s", v)
+	}
+	if v, _ := verdict(x, []byte(final)); v != "User:alice" {
+		t.Error(v)
+	}
+}
