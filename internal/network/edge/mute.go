@@ -20,7 +20,7 @@ type Mute struct {
 	world clock.World
 	timer clock.Timer
 
-	busy atomic.Int64 // since when the goroutine works for the client, in monotonic time; 0: it does not
+	busy atomic.Int64 // since when the goroutine works for the client, in monotonic time plus one; 0: it does not
 	kept atomic.Value
 }
 
@@ -40,7 +40,7 @@ func (m *Mute) Keep(v any) { m.kept.Store(v) }
 func (m *Mute) Kept() any { return m.kept.Load() }
 
 // Begin notes that the connection's goroutine works for its client from now on.
-func (m *Mute) Begin(now time.Duration) { m.busy.Store(int64(now)) }
+func (m *Mute) Begin(now time.Duration) { m.busy.Store(int64(now) + 1) }
 
 // Spend gives the time since Begin, once.
 func (m *Mute) Spend(now time.Duration) time.Duration {
@@ -48,7 +48,7 @@ func (m *Mute) Spend(now time.Duration) time.Duration {
 	if since == 0 {
 		return 0
 	}
-	return now - since
+	return now - (since - 1)
 }
 
 // begin mutes the connection as its answered request q says, or for longer if it is muted already. c.mu is held.

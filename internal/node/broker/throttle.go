@@ -11,6 +11,7 @@ import (
 	"github.com/moldau/moldau/internal/format/wire"
 	"github.com/moldau/moldau/internal/machine/controller"
 	"github.com/moldau/moldau/internal/machine/quota"
+	"github.com/moldau/moldau/internal/metric"
 	"github.com/moldau/moldau/internal/network/edge"
 )
 
@@ -19,6 +20,8 @@ const (
 	maxSensors = 50_000
 	// sensorIdleMs is after how long without use a sensor is forgotten, as in Kafka.
 	sensorIdleMs = 3_600_000
+	// expireEveryMs is how often new entities have the idle ones looked for.
+	expireEveryMs = 600_000
 	// sensorLooks is how many sensors are compared when one must go.
 	sensorLooks = 16
 )
@@ -42,8 +45,9 @@ type tolls struct {
 
 // sensors is the use of all entities. They outlive the limits: a new limit is for what was used before, too.
 type sensors struct {
-	mu  sync.RWMutex
-	all map[sensorKey]*sensor
+	mu      sync.RWMutex // guards what follows
+	all     map[sensorKey]*sensor
+	expired int64 // when the idle ones were last looked for
 }
 
 type sensorKey struct {
@@ -57,7 +61,7 @@ type sensor struct {
 	quota.Sensor
 	// gone tells that the sensor is forgotten: its holder looks for the new one.
 	gone bool
-	// waits and waitMs are how often and how long its clients were muted since the last scrape but one.
+	// waits and waitMs are how often and how long its clients were muted.
 	waits, waitMs float64
 }
 
@@ -143,6 +147,10 @@ func (s *sensors) get(key sensorKey, now int64) *sensor {
 	if found = s.all[key]; found != nil {
 		return found
 	}
+	if now-s.expired > expireEveryMs {
+		s.expired = now
+		s.expire(now)
+	}
 	if len(s.all) >= maxSensors {
 		s.evict(now)
 	}
@@ -170,10 +178,8 @@ func (s *sensors) evict(now int64) {
 	s.forget(quietest)
 }
 
-// expire forgets what has not been used for an hour.
+// expire forgets what has not been used for an hour. mu is held.
 func (s *sensors) expire(now int64) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	for key, x := range s.all { // unordered: each by itself
 		x.mu.Lock()
 		idle := x.IdleMs(now)
@@ -404,5 +410,43 @@ func (l *leave) mute(q *edge.Request, resp any) {
 		m.ThrottleTimeMs = wait
 	case *wire.CreatePartitionsResponse:
 		m.ThrottleTimeMs = wait
+	}
+}
+
+// maxQuotaSeries bounds the entities that have series of their own in a scrape.
+const maxQuotaSeries = 1_000
+
+// quotaSeries are the names that the JMX exporter's usual rules give to Kafka's figures of client quotas.
+var quotaSeries = [quota.Kinds]struct{ use, help, wait string }{
+	quota.Produce:  {"kafka_server_produce_byte_rate", "Bytes of Produce requests a second of a client with a quota.", "kafka_server_produce_throttle_time"},
+	quota.Fetch:    {"kafka_server_fetch_byte_rate", "Bytes of Fetch responses a second of a client with a quota.", "kafka_server_fetch_throttle_time"},
+	quota.Request:  {"kafka_server_request_request_time", "Time of the node's processors, in per cent of one, of a client with a quota.", "kafka_server_request_throttle_time"},
+	quota.Mutation: {"kafka_server_controllermutation_mutation_rate", "Partitions made and deleted a second by a client with a quota.", "kafka_server_controllermutation_throttle_time"},
+}
+
+// emitQuotas tells about the use of those who have quotas.
+func (b *Broker) emitQuotas(out *metric.Sink) {
+	t := b.tolls.Load()
+	if t == nil {
+		return
+	}
+	t.sensors.mu.RLock()
+	defer t.sensors.mu.RUnlock()
+	now, left := t.now(), maxQuotaSeries
+	for key, s := range t.sensors.all { // unordered: the sink sorts
+		if left--; left < 0 {
+			break
+		}
+		s.mu.Lock()
+		use, waits, waitMs := s.Rate(t.windows[key.kind], now), s.waits, s.waitMs
+		s.mu.Unlock()
+		user, client := quota.Sanitize(key.who.User), key.who.Client
+		names := &quotaSeries[key.kind]
+		out.Gauge(names.use, names.help, use, "user", user, "client_id", client)
+		mean := 0.0
+		if waits > 0 {
+			mean = waitMs / waits
+		}
+		out.Gauge(names.wait, "Mean time in ms that clients of an entity were muted.", mean, "user", user, "client_id", client)
 	}
 }
