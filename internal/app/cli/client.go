@@ -23,8 +23,12 @@ const dialTimeout = 10 * time.Second
 // connection is the flags that every command that talks to a node has.
 type connection struct {
 	env
+	security
 	bootstrap string
 	json      bool
+
+	proof []kgo.Opt // what secured has read
+	read  bool
 }
 
 // flags declares them on cmd.
@@ -32,17 +36,38 @@ func (c *connection) flags(cmd *cobra.Command) {
 	f := cmd.PersistentFlags()
 	f.StringVarP(&c.bootstrap, "bootstrap-server", "b", "localhost:9092", "address of a node, host:port; several separated by commas")
 	f.BoolVar(&c.json, "json", false, "print JSON")
+	c.security.flags(cmd)
+}
+
+// secured is the options that connect with the security asked for. A password is read once.
+func (c *connection) secured() ([]kgo.Opt, error) {
+	if c.read {
+		return c.proof, nil
+	}
+	settings, err := c.settings(c.in)
+	if err != nil {
+		return nil, err
+	}
+	if c.proof, err = settings.options(); err != nil {
+		return nil, err
+	}
+	c.read = true
+	return c.proof, nil
 }
 
 // client connects to the node; it says plainly when nobody is there.
 func (c *connection) client(extra ...kgo.Opt) (*kgo.Client, error) {
+	secured, err := c.secured()
+	if err != nil {
+		return nil, err
+	}
 	opts := append([]kgo.Opt{
 		kgo.SeedBrokers(strings.Split(c.bootstrap, ",")...),
 		kgo.ClientID("moldau-cli"),
 		kgo.DialTimeout(dialTimeout),
 		kgo.RetryTimeout(dialTimeout),
 		kgo.MetadataMinAge(100 * time.Millisecond),
-	}, extra...)
+	}, append(secured, extra...)...)
 	cl, err := kgo.NewClient(opts...)
 	if err != nil {
 		return nil, usagef("--bootstrap-server %q: %w", c.bootstrap, err)
@@ -59,6 +84,9 @@ func (c *connection) client(extra ...kgo.Opt) (*kgo.Client, error) {
 // unreachable says why no node answered and what to do.
 func (c *connection) unreachable(err error) error {
 	var dns *net.DNSError
+	if told := explainSecurity(c.bootstrap, err); told != nil {
+		return told
+	}
 	switch {
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return fmt.Errorf("no node listens on %s: start one with `moldau start`, or name another with --bootstrap-server", c.bootstrap)

@@ -286,7 +286,7 @@ func loopback(ips []net.IPAddr) bool {
 func (d *doctor) checkNode() {
 	const check = "node"
 	address := strings.Split(d.bootstrap, ",")[0]
-	if err := dial(address); err != nil {
+	if err := d.dial(address); err != nil {
 		if d.running {
 			d.add(check, failure, "see the node's log; name its address with --bootstrap-server", "a node has the data directories open and nobody answers on %s: %v", address, err)
 		} else {
@@ -301,7 +301,7 @@ func (d *doctor) checkNode() {
 		}
 		for _, b := range m.Brokers {
 			at := net.JoinHostPort(b.Host, fmt.Sprint(b.Port))
-			if err := dial(at); err != nil {
+			if err := d.dial(at); err != nil {
 				d.add("advertised", failure, "correct that node's advertised.listeners, or start it, or open the way to it", "node %d tells clients to connect to %s, and from here that fails: %v", b.NodeID, at, err)
 				continue
 			}
@@ -316,8 +316,13 @@ func (d *doctor) checkNode() {
 }
 
 // dial tries to talk to a node as clients do.
-func dial(address string) error {
-	cl, err := kgo.NewClient(kgo.SeedBrokers(address), kgo.ClientID("moldau-cli"), kgo.DialTimeout(probeTimeout), kgo.RetryTimeout(probeTimeout))
+func (d *doctor) dial(address string) error {
+	secured, err := d.secured()
+	if err != nil {
+		return err
+	}
+	opts := []kgo.Opt{kgo.SeedBrokers(address), kgo.ClientID("moldau-cli"), kgo.DialTimeout(probeTimeout), kgo.RetryTimeout(probeTimeout)}
+	cl, err := kgo.NewClient(append(opts, secured...)...)
 	if err != nil {
 		return err
 	}

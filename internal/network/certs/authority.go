@@ -133,3 +133,20 @@ func sign(form, issuer *x509.Certificate, key, issuerKey crypto.Signer) (Pair, e
 		Key:         pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: secret}),
 	}, nil
 }
+
+// HostsOf are the names and addresses that the first certificate in a PEM file is for.
+func HostsOf(text []byte) ([]string, error) {
+	blocks, err := splitPEM(text)
+	if err != nil {
+		return nil, err
+	}
+	all, err := parsePEMCertificates(blocks)
+	if err != nil {
+		return nil, err
+	}
+	hosts := all[0].DNSNames
+	for _, ip := range all[0].IPAddresses {
+		hosts = append(hosts, ip.String())
+	}
+	return hosts, nil
+}
