@@ -30,6 +30,7 @@ func (n *monitor) openHTTP() {
 	n.register()
 	s := httpd.New(httpd.Options{
 		World: n.o.World, Logger: n.o.Logger, Metrics: n.metrics.Gatherer(), Healthy: n.healthy, Ready: n.ready, History: n.history,
+		Usage: n.usage, Public: n.static.GetBool("moldau.http.public"),
 	})
 	if err := s.Listen(address); err != nil {
 		n.o.Logger.Warn("there is no HTTP listener, so no metrics and no health checks; the node runs without them: set moldau.http.listener to a free address",
@@ -38,6 +39,14 @@ func (n *monitor) openHTTP() {
 	}
 	n.http = s
 	n.o.Logger.Info("serving metrics and health by HTTP", "address", s.Addr().String())
+}
+
+// usage tells what a principal did.
+func (n *monitor) usage(principal string) (any, error) {
+	if n.authorizer == nil {
+		return nil, errors.New("this node does not remember what principals do: set authorizer.class.name, or moldau.acl.learn=true to only learn")
+	}
+	return n.authorizer.Usage(principal), nil
 }
 
 // closeHTTP closes it.

@@ -50,6 +50,9 @@ func (n *monitor) register() {
 	if n.server != nil {
 		sources = append(sources, n.server.Emit, n.arrivals.Emit)
 	}
+	if n.authorizer != nil {
+		sources = append(sources, n.authorizer.Emit)
+	}
 	for _, source := range sources {
 		n.metrics.Collect(func(out *metric.Sink) {
 			if n.serving.Load() { // before that there is nothing to tell

@@ -1,8 +1,9 @@
 // Package httpd is the node's HTTP listener: metrics, health, and what Kafka's
 // protocol has no question for.
 //
-// Duty: it serves GET /metrics (Prometheus), /healthz, /readyz and
-// /groups/{id}/history, and nothing that changes anything. What the answers say
+// Duty: it serves GET /metrics (Prometheus), /healthz, /readyz,
+// /groups/{id}/history and /acls/usage, and nothing that changes anything. The last two
+// name groups, members and principals: they are for this machine alone unless [Options].Public says otherwise. What the answers say
 // is asked of whoever made the [Server].
 //
 // Invariants: every wait is bounded by the timeouts below, connections and
@@ -22,6 +23,8 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -73,6 +76,10 @@ type Options struct {
 	Healthy, Ready func() error
 	// History gives a group's last events, oldest first.
 	History func(group string) ([]Event, error)
+	// Usage gives what a principal, as User:alice, did: something that becomes a JSON list.
+	Usage func(principal string) (any, error)
+	// Public answers histories and usage to other machines, too.
+	Public bool
 }
 
 // Server is the HTTP listener.
@@ -109,7 +116,10 @@ func (s *Server) Handler() http.Handler {
 		mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) { check(w, o.Ready) })
 	}
 	if o.History != nil {
-		mux.HandleFunc("GET /groups/{id}/history", s.history)
+		mux.HandleFunc("GET /groups/{id}/history", s.guarded(s.history))
+	}
+	if o.Usage != nil {
+		mux.HandleFunc("GET /acls/usage", s.guarded(s.usage))
 	}
 	mux.HandleFunc("/", unknown)
 	return mux
@@ -124,7 +134,7 @@ func (e scrapeErrors) Println(v ...any) {
 
 // unknown answers what is not served, and says what is.
 func unknown(w http.ResponseWriter, r *http.Request) {
-	const served = "/metrics, /healthz, /readyz, /groups/{id}/history"
+	const served = "/metrics, /healthz, /readyz, /groups/{id}/history, /acls/usage?principal=User:name"
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		w.Header().Set("Allow", "GET, HEAD")
 		answer(w, http.StatusMethodNotAllowed, failure{"only GET is served here: " + served})
@@ -151,6 +161,33 @@ func check(w http.ResponseWriter, ask func() error) {
 		return
 	}
 	answer(w, http.StatusOK, map[string]string{"status": "ok"})
+}
+
+// guarded keeps other machines away from what names groups and principals.
+func (s *Server) guarded(f http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		peer, err := netip.ParseAddrPort(r.RemoteAddr)
+		if !s.options.Public && (err != nil || !peer.Addr().Unmap().IsLoopback()) {
+			answer(w, http.StatusForbidden, failure{r.URL.Path + " is answered on the node's own machine only; moldau.http.public=true opens it to others"})
+			return
+		}
+		f(w, r)
+	}
+}
+
+// usage tells what a principal did.
+func (s *Server) usage(w http.ResponseWriter, r *http.Request) {
+	principal := r.URL.Query().Get("principal")
+	if kind, name, ok := strings.Cut(principal, ":"); !ok || kind == "" || name == "" {
+		answer(w, http.StatusBadRequest, failure{"say whose usage is meant: /acls/usage?principal=User:name"})
+		return
+	}
+	list, err := s.options.Usage(principal)
+	if err != nil {
+		answer(w, http.StatusNotFound, failure{err.Error()})
+		return
+	}
+	answer(w, http.StatusOK, list)
 }
 
 func (s *Server) history(w http.ResponseWriter, r *http.Request) {

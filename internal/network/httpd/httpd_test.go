@@ -23,6 +23,12 @@ func options() Options {
 	return Options{
 		World: &clock.Real{}, Logger: slog.New(slog.DiscardHandler), Metrics: r.Gatherer(),
 		Healthy: func() error { return nil }, Ready: func() error { return errors.New("the node is starting") },
+		Usage: func(principal string) (any, error) {
+			if principal != "User:alice" {
+				return nil, errors.New("nothing is remembered")
+			}
+			return []map[string]string{{"operation": "READ"}}, nil
+		},
 		History: func(group string) ([]Event, error) {
 			switch group {
 			case "billing/eu":
@@ -57,6 +63,10 @@ func TestAnswers(t *testing.T) {
 		{"GET", "/groups/nobody/history", 404, "no such group"},
 		{"GET", "/groups/moved/history", 421, "another node"},
 		{"GET", "/groups/loading/history", 503, "being loaded"},
+		{"GET", "/acls/usage?principal=User:alice", 200, `[{"operation":"READ"}]`},
+		{"GET", "/acls/usage?principal=User:bob", 404, "nothing is remembered"},
+		{"GET", "/acls/usage?principal=alice", 400, "principal=User:name"},
+		{"GET", "/acls/usage", 400, "principal=User:name"},
 		{"GET", "/", 404, "/metrics"},
 		{"GET", "/groups", 404, "/groups/{id}/history"},
 		{"POST", "/metrics", 405, "only GET"},
@@ -77,6 +87,37 @@ func TestAnswers(t *testing.T) {
 		}
 		if c.path != "/metrics" && !json.Valid(body) {
 			t.Errorf("%s %s: %s is not JSON", c.method, c.path, body)
+		}
+	}
+}
+
+func TestOnlyThisMachineIsToldOfGroupsAndPrincipals(t *testing.T) {
+	for _, c := range []struct {
+		path, peer string
+		public     bool
+		status     int
+	}{
+		{"/groups/empty/history", "127.0.0.1:5", false, 200},
+		{"/groups/empty/history", "[::1]:5", false, 200},
+		{"/groups/empty/history", "[::ffff:127.0.0.1]:5", false, 200},
+		{"/groups/empty/history", "192.0.2.1:5", false, 403},
+		{"/groups/empty/history", "[2001:db8::1]:5", false, 403},
+		{"/groups/empty/history", "192.0.2.1:5", true, 200},
+		{"/acls/usage?principal=User:alice", "192.0.2.1:5", false, 403},
+		{"/acls/usage?principal=User:alice", "no address", false, 403},
+		{"/acls/usage?principal=User:alice", "192.0.2.1:5", true, 200},
+		{"/metrics", "192.0.2.1:5", false, 200},
+		{"/healthz", "192.0.2.1:5", false, 200},
+		{"/readyz", "192.0.2.1:5", false, 503},
+	} {
+		o := options()
+		o.Public = c.public
+		w, r := httptest.NewRecorder(), httptest.NewRequest("GET", c.path, nil)
+		r.RemoteAddr = c.peer
+		r.Header.Set("X-Forwarded-For", "127.0.0.1")
+		New(o).Handler().ServeHTTP(w, r)
+		if w.Code != c.status {
+			t.Errorf("%s asked by %s (public: %v) gives %d %s, want %d", c.path, c.peer, c.public, w.Code, w.Body, c.status)
 		}
 	}
 }
