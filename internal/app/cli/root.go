@@ -90,6 +90,6 @@ Start a node, then use it with any Kafka client or with these commands.`,
 	})
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.AddCommand(startCommand(e), topicCommand(e), produceCommand(e), consumeCommand(e), configCommand(e), clusterCommand(e), logCommand(e), userCommand(e), storageCommand(e),
-		groupCommand(e), shareGroupCommand(e), txnCommand(e), perfCommand(e), doctorCommand(e), versionCommand(e))
+		groupCommand(e), aclCommand(e), shareGroupCommand(e), txnCommand(e), perfCommand(e), doctorCommand(e), versionCommand(e), tlsCommand(e))
 	return root
 }

@@ -69,6 +69,16 @@ func NewSet(c Config, rules []*wire.AccessControlEntryRecord) *Set {
 	return s.With(rules, nil)
 }
 
+// SetOf makes a set of rules whose ids do not matter.
+func SetOf(c Config, rules []Rule) *Set {
+	records := make([]*wire.AccessControlEntryRecord, len(rules))
+	for i := range rules {
+		records[i] = rules[i].Record()
+		records[i].ID = wire.UUID{byte(i >> 24), byte(i >> 16), byte(i >> 8), byte(i)}
+	}
+	return NewSet(c, records)
+}
+
 // With is the set with rules added and others, named by their ids, removed. A rule whose id is there already takes the place
 // of the old one; an id that is not there is no error.
 func (s *Set) With(added []*wire.AccessControlEntryRecord, removed []wire.UUID) *Set {
