@@ -20,10 +20,12 @@ func allocated(f func()) int {
 	return int(after.TotalAlloc - before.TotalAlloc)
 }
 
-// fill repeats a piece up to the longest token that is looked at.
-func fill(before, piece, after string) string {
-	return before + strings.Repeat(piece, (MaxTokenBytes-len(before)-len(after))/len(piece)) + after
+// fill repeats a piece up to a length.
+func fillTo(length int, before, piece, after string) string {
+	return before + strings.Repeat(piece, (length-len(before)-len(after))/len(piece)) + after
 }
+
+func fill(before, piece, after string) string { return fillTo(MaxTokenBytes, before, piece, after) }
 
 // jwtOf is a first message with a token that has this header and these claims, and no signature that counts.
 func jwtOf(header, payload string) string {
@@ -42,8 +44,8 @@ func TestStrangersCannotMakeUsAllocate(t *testing.T) {
 		mechanism string
 		token     string
 	}{
-		{j.plain, Plain, fill("\x00", "a", "\x00b")}, {j.plain, Plain, fill("", "\x00", "")},
-		{j.plain, ScramSHA256, fill("n,,n=", "=2C", ",r=x")}, {j.plain, ScramSHA256, fill("n,,n=alice,r=", "x", "")}, {j.plain, ScramSHA256, fill("n,,n=alice,r=x", ",x=y", "")}, {j.plain, ScramSHA256, fill("", ",", "")},
+		{j.plain, Plain, fillTo(maxPasswordBytes, "\x00", "a", "\x00b")}, {j.plain, Plain, fillTo(maxPasswordBytes, "", "\x00", "")},
+		{j.plain, ScramSHA256, fillTo(maxScramBytes, "n,,n=", "=2C", ",r=x")}, {j.plain, ScramSHA256, fillTo(maxScramBytes, "n,,n=alice,r=", "x", "")}, {j.plain, ScramSHA256, fillTo(maxScramBytes, "n,,n=alice,r=x", ",x=y", "")}, {j.plain, ScramSHA256, fillTo(maxScramBytes, "", ",", "")},
 		{j.unsecured, OAuthBearer, fill("n,,\x01", "x=y\x01", "auth=Bearer abc\x01\x01")}, {j.unsecured, OAuthBearer, fill("n,,\x01auth=Bearer ", "a", "\x01\x01")}, {j.unsecured, OAuthBearer, fill("n,,\x01auth=Bearer ", ".", "\x01\x01")},
 		{j.unsecured, OAuthBearer, jwtOf(`{"alg":"none"}`, strings.Repeat("[", half))}, {j.unsecured, OAuthBearer, jwtOf(`{"alg":"none"}`, `{"sub":[`+strings.Repeat("1,", half/3))}, {j.unsecured, OAuthBearer, jwtOf(strings.Repeat(`{"a":`, half/8), `{}`)},
 		{j.signed, OAuthBearer, jwtOf(`{"alg":"RS256","kid":"`+strings.Repeat("k", half)+`"}`, `{}`)}, {j.signed, OAuthBearer, jwtOf(`{"alg":"RS256","x5c":[`+strings.Repeat(`"",`, 2000)+`""]}`, `{}`)}, {j.signed, OAuthBearer, jwtOf(`{"alg":"RS256"`+strings.Repeat(`,"a":{}`, 1000)+`}`, `{}`)}, {j.signed, OAuthBearer, jwtOf(`{"alg":"RS256"}`, strings.Repeat("[", half))},
@@ -66,6 +68,30 @@ func TestStrangersCannotMakeUsAllocate(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestExchangesUnderWayAreSmall: ten thousand strangers who stop after their longest first message keep little.
+func TestExchangesUnderWayAreSmall(t *testing.T) {
+	s := newServer(t, testOptions(clock.NewHand(1), nil, ScramSHA256))
+	first := []byte("n,,n=alice,r=" + strings.Repeat("x", maxScramBytes-len("n,,n=alice,r=")))
+	exchanges := make([]Exchange, 1000)
+	heap := func() int {
+		var m runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&m)
+		return int(m.HeapAlloc)
+	}
+	before := heap()
+	for i := range exchanges {
+		exchanges[i] = begin(t, s, ScramSHA256)
+		if v, _ := verdict(exchanges[i], first); v != "more" {
+			t.Fatal(v)
+		}
+	}
+	if each := (heap() - before) / len(exchanges); each > 4*maxScramBytes {
+		t.Errorf("an exchange keeps %d bytes", each)
+	}
+	runtime.KeepAlive(exchanges)
 }
 
 // TestPlainComparesInTheSameSteps: whether there is a user is not seen in what is allocated, and nothing is compared byte by byte.

@@ -9,6 +9,24 @@ import (
 // is longer is refused before it is looked at. Kerberos tickets with a full list of groups come near to it.
 const MaxTokenBytes = 64 << 10
 
+// maxPasswordBytes bounds the tokens of PLAIN, maxScramBytes those of SCRAM: names, nonces and proofs are short, and an
+// exchange keeps its first messages until the last, on each of the connections that a stranger may open.
+const (
+	maxPasswordBytes = 8 << 10
+	maxScramBytes    = 2 << 10
+)
+
+// tokenLimit is the longest token of a mechanism.
+func tokenLimit(mechanism string) int {
+	switch mechanism {
+	case Plain:
+		return maxPasswordBytes
+	case ScramSHA256, ScramSHA512:
+		return maxScramBytes
+	}
+	return MaxTokenBytes
+}
+
 // ErrUnsupportedMechanism says that a mechanism is not enabled on the listener: UNSUPPORTED_SASL_MECHANISM.
 var ErrUnsupportedMechanism = errors.New("the SASL mechanism is not enabled on this listener")
 
@@ -114,9 +132,9 @@ func (g *guard) Step(token []byte) ([]byte, bool, error) {
 	if g.state != guardOpen {
 		return nil, false, fmt.Errorf("SASL mechanism %s: %w", g.mechanism, ErrOutOfOrder)
 	}
-	if len(token) > MaxTokenBytes {
+	if limit := tokenLimit(g.mechanism); len(token) > limit {
 		g.state = guardFailed
-		return nil, false, hide(g.mechanism, "a token of %d bytes is longer than the %d that are allowed", len(token), MaxTokenBytes)
+		return nil, false, hide(g.mechanism, "a token of %d bytes is longer than the %d that are allowed", len(token), limit)
 	}
 	answer, done, err := g.method.step(token)
 	switch {

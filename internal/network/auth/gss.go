@@ -68,7 +68,7 @@ func newGSS(o *Options) (func() method, error) {
 	for _, scheme := range []string{"FILE:", "file://", "file:"} {
 		path = strings.TrimPrefix(path, scheme)
 	}
-	g := &gss{clock: o.World, random: o.World}
+	g := &gss{clock: o.World, random: o.World, replays: replays{max: maxReplays}}
 	if err := g.loadKeys(o, path, principal); err != nil {
 		return nil, err
 	}
@@ -206,6 +206,7 @@ func (x *gssExchange) accept(token []byte) ([]byte, error) {
 	if !slices.Contains(strong, x.key.KeyType) {
 		return nil, fmt.Errorf("the session's key is of kind %d, which is not AES", x.key.KeyType)
 	}
+	x.key.KeyValue = slices.Clone(x.key.KeyValue) // It would keep all of the ticket.
 	x.sequence = uint64(uint32(a.SeqNumber))
 	if !mutual {
 		return x.offer()
@@ -330,6 +331,7 @@ func (x *gssExchange) choose(token []byte) error {
 
 // replays remembers authenticators for as long as they would pass again.
 type replays struct {
+	max  int        // how many, maxReplays but in tests
 	mu   sync.Mutex // guards what follows
 	seen map[[32]byte]struct{}
 	// order is the same oldest first, from next on; it is compacted when half of it is used up.
@@ -349,7 +351,7 @@ func (r *replays) add(id [32]byte, now time.Time) bool {
 	if r.seen == nil {
 		r.seen = map[[32]byte]struct{}{}
 	}
-	for r.next < len(r.order) && (r.order[r.next].until.Before(now) || len(r.seen) >= maxReplays) {
+	for r.next < len(r.order) && (r.order[r.next].until.Before(now) || len(r.seen) >= r.max) {
 		delete(r.seen, r.order[r.next].id)
 		r.next++
 	}

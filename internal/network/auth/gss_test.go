@@ -330,21 +330,22 @@ func TestKerberosReplay(t *testing.T) {
 }
 
 func TestReplaysAreBounded(t *testing.T) {
-	var r replays
+	const most = 1000
+	r := replays{max: most}
 	now := time.Unix(1_000_000, 0)
 	id := func(n int) (id [32]byte) { binary.BigEndian.PutUint64(id[:], uint64(n)); return id }
-	for i := range 2*maxReplays + 10 {
+	for i := range 2*most + 10 {
 		if !r.add(id(i), now) {
 			t.Fatal("new ids are new")
 		}
 	}
-	if len(r.seen) > maxReplays || len(r.order) > 3*maxReplays {
+	if len(r.seen) > most || len(r.order) > 3*most {
 		t.Errorf("%d remembered, %d in order", len(r.seen), len(r.order))
 	}
-	if r.add(id(2*maxReplays), now) {
+	if r.add(id(2*most), now) {
 		t.Error("the newest must be remembered")
 	}
-	if !r.add(id(2*maxReplays), now.Add(time.Hour)) || len(r.seen) != 1 {
+	if !r.add(id(2*most), now.Add(time.Hour)) || len(r.seen) != 1 {
 		t.Errorf("after an hour %d remembered", len(r.seen))
 	}
 }

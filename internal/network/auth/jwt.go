@@ -28,6 +28,7 @@ const (
 	maxKeysTried      = 8
 	maxKeyIDBytes     = 1000
 	minRSABits        = 2048
+	maxRSABits        = 16384
 	maxNumericDate    = 253402300799 // the end of the year 9999
 	maxClaimNameSize  = 256
 )
@@ -196,7 +197,7 @@ func verifySum(key any, h jwtHeader, sum, signature []byte) bool {
 func fits(key any, algorithm jose.SignatureAlgorithm) bool {
 	switch k := key.(type) {
 	case *rsa.PublicKey:
-		return (strings.HasPrefix(string(algorithm), "RS") || strings.HasPrefix(string(algorithm), "PS")) && k.N.BitLen() >= minRSABits
+		return (strings.HasPrefix(string(algorithm), "RS") || strings.HasPrefix(string(algorithm), "PS")) && k.N.BitLen() >= minRSABits && k.N.BitLen() <= maxRSABits
 	case *ecdsa.PublicKey:
 		bits := map[jose.SignatureAlgorithm]int{jose.ES256: 256, jose.ES384: 384, jose.ES512: 521}[algorithm]
 		return k.Curve.Params().BitSize == bits

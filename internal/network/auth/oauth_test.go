@@ -118,7 +118,7 @@ func TestKeysStayWhenTheProviderFails(t *testing.T) {
 	world := clock.NewHand(1)
 	keys := newSigner(t)
 	p := newProvider(t, keys.set)
-	s := newServer(t, testOptions(world, oauthSettings(p.URL), OAuthBearer))
+	s := newServer(t, testOptions(world, oauthSettings(p.URL, "sasl.oauthbearer.jwks.endpoint.refresh.ms", "60000"), OAuthBearer))
 	world.Run()
 	good := keys.token(t, jwtCases()[0])
 	for name, answer := range map[string]func(http.ResponseWriter, *http.Request){
@@ -138,14 +138,14 @@ func TestKeysStayWhenTheProviderFails(t *testing.T) {
 	} {
 		p.answer = answer
 		p.asked = 0
-		world.Advance(time.Hour)
+		world.Advance(time.Minute)
 		if v := bearerVerdict(t, s, good); v != "User:alice" || p.asked == 0 {
 			t.Errorf("%s: %s, asked %d times", name, v, p.asked)
 		}
 	}
 	// Waits double from 100 ms to 10 s.
 	p.answer = func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusBadGateway) }
-	world.Advance(time.Hour)
+	world.Advance(2 * time.Minute)
 	p.asked = 0
 	world.Advance(time.Minute)
 	if p.asked != 6 {
@@ -287,7 +287,7 @@ func TestLogsHoldNoSecret(t *testing.T) {
 	o := testOptions(world, oauthSettings(strings.Replace(p.URL, "http://", "http://user:geheim@", 1), "PLAIN sasl.jaas.config", plainLogin), OAuthBearer, Plain)
 	o.Logger = slog.New(slog.NewTextHandler(&log, nil))
 	s := newServer(t, o)
-	world.Advance(time.Hour)
+	world.Advance(time.Minute)
 	token := keys.token(t, jwtCases()[0])
 	all := log.String() + bearerVerdict(t, s, token)
 	v, _ := verdict(begin(t, s, Plain), []byte("\x00alice\x00some-secret"))

@@ -107,9 +107,10 @@ func (x *scramExchange) first(token []byte) ([]byte, error) {
 	}
 	x.lookup(first)
 	random := randomKey(m.world)
-	x.nonce = first.nonce + base36(random[:])
 	x.gs2, x.clientFirst = first.gs2, first.bare
-	x.serverFirst = "r=" + x.nonce + ",s=" + base64.StdEncoding.EncodeToString(x.credential.Salt) + ",i=" + strconv.Itoa(x.credential.Iterations)
+	ours := base36(random[:])
+	x.serverFirst = "r=" + first.nonce + ours + ",s=" + base64.StdEncoding.EncodeToString(x.credential.Salt) + ",i=" + strconv.Itoa(x.credential.Iterations)
+	x.nonce = x.serverFirst[len("r=") : len("r=")+len(first.nonce)+len(ours)]
 	return []byte(x.serverFirst), nil
 }
 
