@@ -907,6 +907,7 @@ func (l *Log) rebuild() error {
 		tailHead: l.tailHead, tailLast: l.tailLast,
 	}
 	fresh.producers.SkipVerification = l.producers.SkipVerification
+	fresh.producers.Succeed(&l.producers)
 	pending := l.aborted
 	l.mu.Unlock()
 	if err := fresh.replayProducers(); err != nil {

@@ -161,3 +161,17 @@ func FuzzRestore(f *testing.F) {
 		}
 	})
 }
+
+// TestGuardsEndWithTheirTable: a guard of a table that was made anew is void, also when another verification has begun.
+func TestGuardsEndWithTheirTable(t *testing.T) {
+	a := Append{ProducerID: 7, Transactional: true}
+	var old, fresh Table
+	guard, _ := old.BeginVerification(&a, true, 0)
+	fresh.Succeed(&old)
+	if again, _ := fresh.BeginVerification(&a, true, 0); again == guard {
+		t.Fatalf("guard %d was given twice", guard)
+	}
+	if v, _ := fresh.Check(&a, Client, guard); v != InvalidTxnState {
+		t.Errorf("an old guard: %v", v)
+	}
+}

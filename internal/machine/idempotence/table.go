@@ -122,6 +122,9 @@ func (t *Table) Reset(offset int64) {
 	t.end = offset
 }
 
+// Succeed makes the table the successor of another of the same partition: no guard that the other has given is good here.
+func (t *Table) Succeed(old *Table) { t.lastGuard = max(t.lastGuard, old.lastGuard) }
+
 // find is the producer of that id, nil if unknown. The pointer is good until the next change of the table.
 func (t *Table) find(id int64) *producer {
 	if t.index != nil {

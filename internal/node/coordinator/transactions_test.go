@@ -298,3 +298,24 @@ func TestTransactionsAreLoaded(t *testing.T) {
 		t.Fatal(*codes)
 	}
 }
+
+// TestAnnouncedAnew: who has waited for the markers of the last transaction announces its records again before it is
+// decided on, and who has not does not.
+func TestAnnouncedAnew(t *testing.T) {
+	r := newTxnRig(t).elect(3)
+	p := r.begun("a")
+	r.end("a", p, true, 5)
+	next := txn.Producer{ID: p.ID, Epoch: p.Epoch + 1}
+	var row []string
+	r.txns.AddPartitions("a", next, twoPartitions, func() { row = append(row, "announced") }, func(code wire.Code) { row = append(row, code.String()) })
+	r.txns.VerifyPartitions("a", next, twoPartitions, func() { row = append(row, "announced too") }, func(codes []wire.Code) { row = append(row, codes[0].String()) })
+	if len(row) != 0 {
+		t.Fatalf("%v before the markers are written", row)
+	}
+	m := r.next(1)[0]
+	m.done(m.Partitions)
+	r.txns.AddPartitions("a", next, twoPartitions[:1], func() { row = append(row, "not needed") }, func(code wire.Code) { row = append(row, code.String()) })
+	if want := []string{"announced", "announced too", "NONE", "NONE", "NONE"}; !slices.Equal(row, want) {
+		t.Errorf("%v, not %v", row, want)
+	}
+}
