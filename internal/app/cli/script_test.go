@@ -31,6 +31,7 @@ import (
 //	moldau ARG… [< FILE]    run the command line; it must end with 0, with ! in front with 1
 //	misuse ARG… [< FILE]    run it; it must end with 2
 //	node stop | node start  stop and start the node on $ADDR, whose data is in data/
+//	node set KEY=VALUE…     have the node start with these settings too from now on
 //	share TOPIC GROUP N     take and accept N records as a member of a share group, then leave
 //	stay TOPIC GROUP TYPE   be a member of a group until the script ends: classic, consumer, share or streams
 //	emptied FILE FIRST LAST append a batch of these offsets without records, as compaction leaves it
@@ -40,7 +41,9 @@ func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata",
 		Setup: func(e *testscript.Env) error {
-			n := &scriptNode{dir: filepath.Join(e.WorkDir, "data"), addr: "127.0.0.1:0"}
+			n := &scriptNode{dir: filepath.Join(e.WorkDir, "data"), addr: "127.0.0.1:0", settings: map[string]string{
+				"offsets.topic.num.partitions": "1", "group.initial.rebalance.delay.ms": "0", "group.streams.initial.rebalance.delay.ms": "0",
+			}}
 			e.Values[nodeKey{}] = n
 			e.Defer(n.stop)
 			if err := n.start(); err != nil {
@@ -96,6 +99,7 @@ type nodeKey struct{}
 type scriptNode struct {
 	dir, addr string
 	node      *moldau.Node
+	settings  map[string]string
 }
 
 // start starts the node, the first time on a port below those that systems give to outgoing
@@ -124,7 +128,7 @@ func (n *scriptNode) startOnce() (err error) {
 	}
 	n.node, err = moldau.Start(moldau.Options{
 		Dir: n.dir, Addr: n.addr, HTTPAddr: fmt.Sprintf("127.0.0.1:%d", number+2), Logger: slog.New(slog.DiscardHandler),
-		Settings: map[string]string{"offsets.topic.num.partitions": "1", "group.initial.rebalance.delay.ms": "0", "group.streams.initial.rebalance.delay.ms": "0"},
+		Settings: n.settings,
 	})
 	return err
 }
@@ -138,13 +142,20 @@ func (n *scriptNode) stop() {
 
 func nodeScripted(ts *testscript.TestScript, _ bool, args []string) {
 	n := ts.Value(nodeKey{}).(*scriptNode)
+	if len(args) > 1 && args[0] == "set" {
+		for _, pair := range args[1:] {
+			key, value, _ := strings.Cut(pair, "=")
+			n.settings[key] = value
+		}
+		return
+	}
 	switch strings.Join(args, " ") {
 	case "stop":
 		n.stop()
 	case "start":
 		ts.Check(n.start())
 	default:
-		ts.Fatalf("usage: node stop | node start")
+		ts.Fatalf("usage: node stop | node start | node set KEY=VALUE…")
 	}
 }
 
