@@ -2,6 +2,7 @@ package broker
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"math"
@@ -157,7 +158,7 @@ func (b *Broker) serveBeforeTokens(q *edge.Request, l *login) {
 		}
 	default:
 		l.state = loginFailed
-		q.Hangup(fmt.Errorf("listener %s: a %s request (version %d) came where SaslHandshake was due: give the client a security.protocol with SASL, or the address of another listener",
+		q.Hangup(fmt.Errorf("listener %s: the request %s (version %d) came where SaslHandshake was due: give the client a security.protocol with SASL, or the address of another listener",
 			q.Conn().Listener(), wire.APIName(q.Key), q.Version))
 	}
 }
@@ -181,6 +182,7 @@ func (b *Broker) handshake(q *edge.Request, l *login, mechanism string) {
 	x, err := server.Begin(mechanism)
 	if err != nil {
 		answer.ErrorCode = wire.UnsupportedSaslMechanism
+		l.asked = mechanism
 		b.refuseLogin(q, l, "Unsupported SASL mechanism "+bounded(mechanism), err, answer)
 		return
 	}
@@ -348,7 +350,7 @@ func (b *Broker) tellRefused(q *edge.Request, l *login, text string, cause error
 		what = "re-authentication failed"
 	}
 	c := q.Conn()
-	attrs := []any{"listener", c.Listener(), "peer", c.RemoteAddr().String(), "connection", c.ID(), "client", bounded(q.ClientID), "mechanism", l.mechanism, "reason", bounded(text)}
+	attrs := []any{"listener", c.Listener(), "peer", c.RemoteAddr().String(), "connection", c.ID(), "client", bounded(q.ClientID), "mechanism", cmp.Or(l.mechanism, bounded(l.asked)), "reason", bounded(text)}
 	if l.again {
 		attrs = append(attrs, "principal", bounded(l.who.String()))
 	}
