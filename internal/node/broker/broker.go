@@ -18,6 +18,7 @@ import (
 	"fmt"
 	"log/slog"
 	"reflect"
+	"runtime"
 	"sync"
 	"sync/atomic"
 
@@ -82,6 +83,8 @@ type Options struct {
 	SASL map[string]*auth.Server
 	// Protocols says how each listener is protected.
 	Protocols map[string]config.SecurityProtocol
+	// CheckSettings tells whether the node could use settings, before they become its own; nil takes all.
+	CheckSettings func(*config.BrokerConfig) error
 	// Authorizer decides what peers may do; nil lets everybody do everything.
 	Authorizer *Authorizer
 }
@@ -109,6 +112,8 @@ type Broker struct {
 	sasl         atomic.Pointer[map[string]*saslListener] // nil: no listener has SASL
 	refusals     refusalLog
 	authorizer   *Authorizer // nil: everybody may do everything
+	// checkSettings never changes; nil takes all.
+	checkSettings func(*config.BrokerConfig) error
 
 	// handlers has every API that is served; it never changes.
 	handlers    map[int16]handler
@@ -125,6 +130,10 @@ type Broker struct {
 	// tolls is nil while there is no client quota.
 	tolls   atomic.Pointer[tolls]
 	sensors *sensors
+	// parkedPartitions is those of all fetches that wait.
+	parkedPartitions atomic.Int64
+	// unpacking has a place for each batch that is being unpacked.
+	unpacking chan struct{}
 }
 
 var _ edge.Handler = (*Broker)(nil)
@@ -138,7 +147,9 @@ func New(o Options) *Broker {
 	b.controllers, b.shares, b.delivery = o.Controllers, o.Shares, o.Delivery
 	b.figures, b.transactions = newFigures(), o.Transactions
 	b.sensors = &sensors{all: map[sensorKey]*sensor{}}
+	b.unpacking = make(chan struct{}, max(leastUnpacking, 2*runtime.GOMAXPROCS(0)))
 	b.telemetry, b.logLevel, b.authorizer = o.Telemetry, o.LogLevel, o.Authorizer
+	b.checkSettings = o.CheckSettings
 	b.protocols = o.Protocols
 	for name, server := range o.SASL {
 		b.SetSASL(name, server)

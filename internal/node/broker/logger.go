@@ -77,6 +77,12 @@ func serveIncrementalAlterConfigs(
 				continue
 			}
 		}
+		if why := b.unusable(r); why != "" {
+			refused = append(refused, wire.IncrementalAlterConfigsResponseAlterConfigsResourceResponse{
+				ErrorCode: wire.InvalidRequest, ErrorMessage: text(why), ResourceType: r.ResourceType, ResourceName: r.ResourceName,
+			})
+			continue
+		}
 		if r.ResourceType != metadata.BrokerLoggerResource {
 			rest.Resources = append(rest.Resources, *r)
 			continue
