@@ -40,6 +40,9 @@ func (s *suite) install(ctx context.Context) error {
 	if slices.Contains(s.parts, "clients") {
 		steps = append(steps, s.clientSteps()...)
 	}
+	if slices.Contains(s.parts, "acl") {
+		steps = append(steps, step{"next", []string{"java/next/pom.xml"}, s.installNext})
+	}
 	if slices.Contains(s.parts, "kgo") {
 		steps = append(steps, step{"kgo", nil, func(ctx context.Context, dir string) error {
 			return command(ctx, filepath.Join(s.source, "goclients"), "go", "test", "-c", "-o", filepath.Join(dir, "kgo.test"), kgoPackage)

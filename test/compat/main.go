@@ -39,7 +39,7 @@ type suite struct {
 }
 
 // The parts of a run, in order.
-var allParts = []string{"clients", "tools", "connect", "streams", "kgo", "swap", "crash", "txn", "security"}
+var allParts = []string{"clients", "tools", "connect", "streams", "kgo", "swap", "crash", "txn", "security", "acl"}
 
 func main() {
 	var o options
@@ -113,6 +113,8 @@ func run(ctx context.Context, o options) (failed int, err error) {
 			err = s.txnPart(ctx)
 		case "security":
 			err = s.securityPart(ctx)
+		case "acl":
+			s.aclPart(ctx)
 		case "crash":
 			s.crashPart(ctx)
 		default:

@@ -201,8 +201,9 @@ var varying = []struct {
 	{regexp.MustCompile(`\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d)?(\.\d+)?Z?`), "TIME"},
 	{regexp.MustCompile(`\[[A-Za-z0-9+/]{86}==\]|[A-Za-z0-9+/]{86}==`), "HMAC"},
 	{regexp.MustCompile(`(exceeded|[Tt]hrottled).{0,60}\d+ ?ms`), "$1 some ms"},
-	{regexp.MustCompile(`Request Request\(.*`), "Cluster authorization failed."},             // Kafka prints the whole request
-	{regexp.MustCompile(` \(after \d+ms in state \w+\)|Unable to produce message: `), ""},    // librdkafka: the latter when it refuses what follows by itself
+	{regexp.MustCompile(`Request Request\(.*`), "Cluster authorization failed."},          // Kafka prints the whole request
+	{regexp.MustCompile(` \(after \d+ms in state \w+\)|Unable to produce message: `), ""}, // librdkafka: the latter when it refuses what follows by itself
+	{regexp.MustCompile(`(Invalid value \S+ )?Validation of dynamic config update of SSLFactory failed: .*`), "unusable settings of TLS"},
 	{regexp.MustCompile(`only supports operations \[.*\]`), "only supports some operations"}, // in the order of a hash table
 	{regexp.MustCompile(`/\S*/security[a-z-]*/?`), "DIR/"},
 }

@@ -214,8 +214,8 @@ func (p *securitySuite) keyStoreTools(b *securityBroker) (before, after []tool) 
 	same := "listener.name.mtls.ssl.keystore.type=PKCS12,listener.name.mtls.ssl.keystore.location=" + b.store() + ",listener.name.mtls.ssl.keystore.password=" + storePassword +
 		",listener.name.mtls.ssl.key.password=" + storePassword
 	describe := tool{class: configCommand, args: []string{"--describe", "--entity-type", "brokers", "--entity-name", "1"}, like: equalLines}
-	before = []tool{pem(filepath.Join(p.auth.dir, "absent")), pem(p.auth.alice.path), set("listener.name.mtls.ssl.keystore.password=wrong"), pem(p.auth.fresh.path), set(same), describe}
-	after = []tool{set("listener.name.mtls.ssl.client.auth=sometimes"), {class: configCommand, args: []string{"--alter", "--entity-type", "brokers", "--entity-name", "1", "--delete-config",
+	before = []tool{pem(filepath.Join(p.auth.dir, "absent")), pem(p.auth.alice.path), set("listener.name.mtls.ssl.keystore.password=wrong"), pem(p.auth.fresh.path), set(same)}
+	after = []tool{describe, set("listener.name.mtls.ssl.client.auth=sometimes"), {class: configCommand, args: []string{"--alter", "--entity-type", "brokers", "--entity-name", "1", "--delete-config",
 		"listener.name.tls.ssl.keystore.location,listener.name.tls.ssl.keystore.type"}, like: equalLines}, describe}
 	return before, after
 }

@@ -271,7 +271,8 @@ public class Rights {
         AclBinding write = rule(PatternType.LITERAL, TOPIC, "rita", AclOperation.WRITE, AclPermissionType.ALLOW);
         AclBinding prefix = rule(PatternType.PREFIXED, "rights-", "rita", AclOperation.WRITE, AclPermissionType.ALLOW);
         AclBinding deny = rule(PatternType.PREFIXED, "rights-t", "rita", AclOperation.WRITE, AclPermissionType.DENY);
-        AclBinding all = rule(PatternType.LITERAL, "*", "*", AclOperation.WRITE, AclPermissionType.ALLOW);
+        AclBinding all = rule(PatternType.LITERAL, "*", "rita", AclOperation.WRITE, AclPermissionType.ALLOW);
+        AclBinding everybody = rule(PatternType.LITERAL, OTHER, "*", AclOperation.WRITE, AclPermissionType.ALLOW); // on what user poor does not ask for
         AclBinding elsewhere = rule(ResourceType.TOPIC, PatternType.LITERAL, TOPIC, "rita", "192.0.2.1", AclOperation.WRITE, AclPermissionType.ALLOW);
         AclBinding here = rule(ResourceType.TOPIC, PatternType.LITERAL, TOPIC, "rita", "127.0.0.1", AclOperation.WRITE, AclPermissionType.ALLOW);
         AclBinding[] create = {rule(PatternType.PREFIXED, "rights-", "rita", AclOperation.CREATE, AclPermissionType.ALLOW)};
@@ -299,9 +300,14 @@ public class Rights {
             until("[DESCRIBE]", "operations where writing is denied", may);
             remove(prefix, deny);
             add(all);
-            until(TOPIC, "produce with everybody's right to all topics", produce);
+            until(TOPIC, "produce with the right to all topics", produce);
             remove(all);
-            until("Topic", "produce without everybody's right", produce);
+            until("Topic", "produce without the right to all topics", produce);
+            until("Topic", "produce to another without the right to all topics", other);
+            add(everybody);
+            until(OTHER, "produce with everybody's right", other);
+            remove(everybody);
+            until("Topic", "produce without everybody's right", other);
             add(elsewhere);
             ask("produce with a right for another host", produce);
             remove(elsewhere);
