@@ -17,6 +17,8 @@ import (
 const (
 	// maxFetchBytes bounds one response (fetch.max.bytes of the broker, 55 MiB).
 	maxFetchBytes = 57_671_680
+	// maxParkedPartitions bounds the partitions of all fetches that wait; beyond it a fetch is answered with what there is.
+	maxParkedPartitions = 4_000_000
 	// maxFetchPartitionsRead bounds how many partitions give data in one response; the others come with the next.
 	maxFetchPartitionsRead = 10_000
 )
@@ -152,7 +154,7 @@ func (b *Broker) serveFetch(q *edge.Request) {
 	}
 	op.read()
 	missing := int64(min(op.req.MinBytes, op.req.MaxBytes)) - int64(op.bytes)
-	if op.failed || missing <= 0 || op.req.MaxWaitMs <= 0 || len(op.list) == 0 {
+	if op.failed || missing <= 0 || op.req.MaxWaitMs <= 0 || len(op.list) == 0 || !b.mayPark(len(op.list)) {
 		op.answer()
 		return
 	}
@@ -204,7 +206,7 @@ func (op *fetch) collect() {
 
 // begin turns a full fetch into a session's first, if there is room for one.
 func (op *fetch) begin(usesIDs bool) {
-	s := op.b.sessions.create(usesIDs)
+	s := op.b.sessions.create(usesIDs, len(op.asked))
 	if s == nil {
 		return
 	}
@@ -405,11 +407,21 @@ func (op *fetch) park(missing int64) {
 	op.dropReads()
 }
 
+// mayPark takes room for a fetch that waits, which resume gives back.
+func (b *Broker) mayPark(partitions int) bool {
+	if b.parkedPartitions.Add(int64(partitions)) <= maxParkedPartitions {
+		return true
+	}
+	b.parkedPartitions.Add(-int64(partitions))
+	return false
+}
+
 // resume reads again and answers; it runs once.
 func (op *fetch) resume() {
 	op.mu.Lock()
 	parked := op.parked
 	op.mu.Unlock()
+	op.b.parkedPartitions.Add(-int64(len(op.list)))
 	parked.timer.Stop()
 	for _, p := range op.list {
 		p.part.Leave(parked.waiter)

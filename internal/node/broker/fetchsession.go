@@ -14,6 +14,8 @@ import (
 const (
 	// maxSessionPartitions bounds what one client can make a session remember.
 	maxSessionPartitions = 200_000
+	// maxCachedPartitions bounds what all sessions remember together: some 250 bytes each.
+	maxCachedPartitions = 1_000_000
 	// sessionEvictAfter is how long a session must be unused before another
 	// client's new session may take its slot.
 	sessionEvictAfter = 2 * time.Minute
@@ -57,6 +59,7 @@ type fetchSession struct {
 	usesIDs  bool
 	lastUsed time.Duration
 	busy     bool
+	counted  int // of its partitions, those in the cache's sum
 
 	parts map[fetchKey]*fetchPartition
 	// root is the sentinel of the ring of partitions in the order they are
@@ -113,19 +116,23 @@ type sessionCache struct {
 	mu sync.Mutex // guards all below and the fields of each session that is not busy
 	// sessions has at most slots entries.
 	sessions map[int32]*fetchSession
+	// partitions is how many they remember together, but for what requests under way add.
+	partitions int
 }
 
 func newSessionCache(c clock.World, slots int) *sessionCache {
 	return &sessionCache{clock: c, slots: slots, sessions: make(map[int32]*fetchSession)}
 }
 
-// create makes a session, evicting the longest unused one if it has been idle
+// create makes a session for so many partitions, evicting the longest unused one if it has been idle
 // long enough. nil means that there is no room: the client goes on without.
-func (c *sessionCache) create(usesIDs bool) *fetchSession {
+func (c *sessionCache) create(usesIDs bool, partitions int) *fetchSession {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if len(c.sessions) >= c.slots && !c.evict() {
-		return nil
+	for len(c.sessions) >= c.slots || c.partitions+partitions > maxCachedPartitions {
+		if !c.evict() {
+			return nil
+		}
 	}
 	// Ids are random: one that a client remembers from before a restart must
 	// not name somebody else's session.
@@ -136,7 +143,22 @@ func (c *sessionCache) create(usesIDs bool) *fetchSession {
 	s := newFetchSession(id, usesIDs)
 	s.lastUsed, s.busy = c.clock.Mono(), true
 	c.sessions[s.id] = s
+	c.count(s, partitions)
 	return s
+}
+
+// count notes how many partitions a session remembers. mu is held.
+func (c *sessionCache) count(s *fetchSession, partitions int) {
+	c.partitions += partitions - s.counted
+	s.counted = partitions
+}
+
+// drop forgets a session. mu is held.
+func (c *sessionCache) drop(s *fetchSession) {
+	if c.sessions[s.id] == s {
+		delete(c.sessions, s.id)
+		c.count(s, 0)
+	}
 }
 
 func (c *sessionCache) evict() bool {
@@ -149,7 +171,7 @@ func (c *sessionCache) evict() bool {
 	if oldest == nil || c.clock.Mono()-oldest.lastUsed < sessionEvictAfter {
 		return false
 	}
-	delete(c.sessions, oldest.id)
+	c.drop(oldest)
 	return true
 }
 
@@ -176,8 +198,11 @@ func (c *sessionCache) acquire(id, epoch int32, usesIDs bool) (*fetchSession, wi
 func (c *sessionCache) release(s *fetchSession) {
 	c.mu.Lock()
 	s.busy, s.lastUsed = false, c.clock.Mono()
-	if len(s.parts) == 0 && c.sessions[s.id] == s {
-		delete(c.sessions, s.id)
+	if c.sessions[s.id] == s {
+		c.count(s, len(s.parts))
+	}
+	if len(s.parts) == 0 || c.partitions > maxCachedPartitions {
+		c.drop(s) // its client asks for everything again
 	}
 	c.mu.Unlock()
 }
@@ -185,6 +210,8 @@ func (c *sessionCache) release(s *fetchSession) {
 // remove ends a session at its client's wish.
 func (c *sessionCache) remove(id int32) {
 	c.mu.Lock()
-	delete(c.sessions, id)
+	if s := c.sessions[id]; s != nil {
+		c.drop(s)
+	}
 	c.mu.Unlock()
 }

@@ -200,11 +200,7 @@ func (op *produce) append(a *produceAppend, records []byte) {
 	limits := limitsOf(a.part.Config())
 	limits.Now = clock.Millis(op.b.world.Now())
 	limits.RefuseZstd = op.q.Version < 7
-	info, err := record.Validate(records, &limits)
-	var batch record.Batch
-	if err == nil {
-		batch, err = record.Prepare(nil, &info, &limits)
-	}
+	batch, err := op.b.check(records, &limits)
 	if err != nil {
 		a.code, a.message, a.bad = produceRefusal(err)
 		op.pending.Add(-1)
@@ -220,11 +216,37 @@ func (op *produce) append(a *produceAppend, records []byte) {
 	a.part.Log().Append(&a.Append)
 }
 
+// leastUnpacking is how many batches are unpacked at a time at least, each up to record.DefaultMaxInflated; with many
+// processors two for each. Work without waiting: whoever has to wait for a place gets it soon.
+const leastUnpacking = 4
+
+// check looks at a batch and makes it what the topic wants.
+func (b *Broker) check(records []byte, limits *record.Limits) (record.Batch, error) {
+	if packed(records) || limits.Target.Fixed {
+		b.unpacking <- struct{}{}
+		defer func() { <-b.unpacking }()
+	}
+	info, err := record.Validate(records, limits)
+	if err != nil {
+		return nil, err
+	}
+	return record.Prepare(nil, &info, limits)
+}
+
+// packed tells whether the records of a batch are compressed, or are of a form in which that is not easily seen.
+func packed(records []byte) bool {
+	const attributes, magicAt = 21, 16
+	return len(records) <= attributes+1 || records[magicAt] != 2 || records[attributes+1]&7 != 0
+}
+
 // limitsOf is what a topic's configuration demands of a batch.
+//
+// Differs from Kafka: max.decompressed.message.bytes bounds the unpacked batch and not each record of it, and no batch may
+// unpack to more than 64 MiB: Kafka's default of 2 GiB lets a batch of a megabyte take all memory.
 func limitsOf(cfg *config.TopicConfig) record.Limits {
 	l := record.Limits{
 		MaxBatchBytes: cfg.MaxMessageBytes,
-		MaxInflated:   cfg.MaxDecompressedMessageBytes,
+		MaxInflated:   min(cfg.MaxDecompressedMessageBytes, record.DefaultMaxInflated),
 		Compacted:     cfg.Compact,
 		TimestampType: record.TimestampType(cfg.TimestampType),
 		BeforeMax:     cfg.TimestampBeforeMaxMs,
