@@ -3,7 +3,6 @@ package node
 import (
 	"crypto/pbkdf2"
 	"encoding/base64"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -226,7 +225,7 @@ func scramUser(r clock.Rand, mechanismName string, mechanism int8, given map[str
 	if iterations < minIterations || iterations > maxIterations {
 		return nil, fmt.Errorf("the 'iterations' value must be from %d to %d for add-scram using %s", minIterations, maxIterations, mechanismName)
 	}
-	salt := newSalt(r)
+	salt := auth.NewSalt(r)
 	text, salted := given["salt"]
 	if salted {
 		if salt, err = base64.StdEncoding.DecodeString(text); err != nil {
@@ -253,14 +252,6 @@ func scramUser(r clock.Rand, mechanismName string, mechanism int8, given map[str
 		}
 	}
 	return controller.ScramRecord(given["name"], mechanism, salt, key, int32(iterations)), nil
-}
-
-// newSalt draws a salt.
-func newSalt(r clock.Rand) (salt []byte) {
-	for len(salt) < saltBytes {
-		salt = binary.BigEndian.AppendUint64(salt, r.Uint64())
-	}
-	return salt
 }
 
 // NewClusterID draws an id for a cluster.

@@ -29,8 +29,6 @@ const (
 	maxSASLFileBytes = 4 << 20
 	// tokenIterations are those of the credentials made of delegation tokens: the least that SCRAM allows, as in Kafka.
 	tokenIterations = 4096
-	// saltBytes is the length of a salt.
-	saltBytes = 16
 	// maxTokenCredentials bounds the credentials of tokens that are kept, since making one takes a millisecond. When there are
 	// more, all are forgotten.
 	maxTokenCredentials = 10_000
@@ -223,7 +221,7 @@ func newCredential(n *Node, mechanism, password string) (auth.Credential, error)
 	if h == nil {
 		return auth.Credential{}, fmt.Errorf("%s has no salted passwords", mechanism)
 	}
-	salt := newSalt(n.o.World)
+	salt := auth.NewSalt(n.o.World)
 	salted, err := pbkdf2.Key(h, password, salt, tokenIterations, h().Size())
 	if err != nil {
 		return auth.Credential{}, err

@@ -2,6 +2,7 @@ package auth
 
 import (
 	"encoding/base64"
+	"math"
 	"runtime"
 	"strings"
 	"testing"
@@ -11,13 +12,17 @@ import (
 	"github.com/moldau/moldau/internal/clock"
 )
 
-// allocated is how many bytes f allocates, in all.
+// allocated is how many bytes f allocates, in all: the least of some runs, since others in the process allocate too.
 func allocated(f func()) int {
 	var before, after runtime.MemStats
-	runtime.ReadMemStats(&before)
-	f()
-	runtime.ReadMemStats(&after)
-	return int(after.TotalAlloc - before.TotalAlloc)
+	least := math.MaxInt
+	for range 5 {
+		runtime.ReadMemStats(&before)
+		f()
+		runtime.ReadMemStats(&after)
+		least = min(least, int(after.TotalAlloc-before.TotalAlloc))
+	}
+	return least
 }
 
 // fill repeats a piece up to a length.
@@ -53,8 +58,7 @@ func TestStrangersCannotMakeUsAllocate(t *testing.T) {
 	}
 	for _, c := range tokens {
 		token := []byte(c.token)
-		x := begin(t, c.server, c.mechanism)
-		cost := allocated(func() { verdict(x, token) })
+		cost := allocated(func() { verdict(begin(t, c.server, c.mechanism), token) })
 		if limit := 4*len(token) + 64<<10; cost > limit {
 			t.Errorf("%s: a token of %d bytes costs %d, more than %d: %.60q", c.mechanism, len(token), cost, limit, token)
 		}
@@ -62,8 +66,7 @@ func TestStrangersCannotMakeUsAllocate(t *testing.T) {
 	long := []byte(strings.Repeat("x", 512<<10))
 	for _, s := range []*Server{j.plain, j.signed, kerberos} {
 		for _, m := range s.Mechanisms() {
-			x := begin(t, s, m)
-			if cost := allocated(func() { _, _, _ = x.Step(long) }); cost > 4<<10 {
+			if cost := allocated(func() { _, _, _ = begin(t, s, m).Step(long) }); cost > 4<<10 {
 				t.Errorf("%s: a token that is too long costs %d bytes", m, cost)
 			}
 		}
@@ -81,14 +84,19 @@ func TestExchangesUnderWayAreSmall(t *testing.T) {
 		runtime.ReadMemStats(&m)
 		return int(m.HeapAlloc)
 	}
-	before := heap()
-	for i := range exchanges {
-		exchanges[i] = begin(t, s, ScramSHA256)
-		if v, _ := verdict(exchanges[i], first); v != "more" {
-			t.Fatal(v)
+	least := math.MaxInt
+	for range 3 {
+		before := heap()
+		for i := range exchanges {
+			exchanges[i] = begin(t, s, ScramSHA256)
+			if v, _ := verdict(exchanges[i], first); v != "more" {
+				t.Fatal(v)
+			}
 		}
+		least = min(least, heap()-before)
+		clear(exchanges)
 	}
-	if each := (heap() - before) / len(exchanges); each > 4*maxScramBytes {
+	if each := least / len(exchanges); each > 4*maxScramBytes {
 		t.Errorf("an exchange keeps %d bytes", each)
 	}
 	runtime.KeepAlive(exchanges)

@@ -59,6 +59,12 @@ func (s *scram) mac(key []byte, parts ...string) []byte {
 	return h.Sum(nil)
 }
 
+// NewSalt draws a salt as Kafka's tools do. Whoever makes credentials should take it: the salts that unknown users are shown look the same.
+func NewSalt(r clock.Rand) []byte {
+	random := randomKey(r)
+	return []byte(base36(random[:]))
+}
+
 // base36 writes the first 130 bits of random, as Kafka writes nonces and salts.
 func base36(random []byte) string {
 	n := new(big.Int).SetBytes(random[:17])
