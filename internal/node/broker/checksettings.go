@@ -12,7 +12,7 @@ import (
 
 // unusable tells why this node could not use settings that a request wants to give it: key stores that are not there, with another
 // password, or for somebody else. Empty if it could, if they are not this node's, or if they have nothing to do with TLS.
-func (b *Broker) unusable(r *wire.IncrementalAlterConfigsRequestAlterConfigsResource) string {
+func unusable(b *Broker, r *wire.IncrementalAlterConfigsRequestAlterConfigsResource) string {
 	if b.checkSettings == nil || r.ResourceType != metadata.BrokerResource || r.ResourceName != strconv.Itoa(int(b.nodeID)) {
 		return ""
 	}

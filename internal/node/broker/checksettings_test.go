@@ -47,7 +47,7 @@ func TestUnusableKeyStore(t *testing.T) {
 		{metadata.BrokerResource, "", key, opSet, &bad, false},
 		{metadata.TopicResource, "1", key, opSet, &bad, false},
 	} {
-		why := b.unusable(&wire.IncrementalAlterConfigsRequestAlterConfigsResource{ResourceType: c.kind, ResourceName: c.name,
+		why := unusable(b, &wire.IncrementalAlterConfigsRequestAlterConfigsResource{ResourceType: c.kind, ResourceName: c.name,
 			Configs: []wire.IncrementalAlterConfigsRequestAlterableConfig{{Name: c.key, ConfigOperation: c.op, Value: c.value}}})
 		if (why != "") != c.refused {
 			t.Errorf("%+v: %q", c, why)

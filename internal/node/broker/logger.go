@@ -77,7 +77,7 @@ func serveIncrementalAlterConfigs(
 				continue
 			}
 		}
-		if why := b.unusable(r); why != "" {
+		if why := unusable(b, r); why != "" {
 			refused = append(refused, wire.IncrementalAlterConfigsResponseAlterConfigsResourceResponse{
 				ErrorCode: wire.InvalidRequest, ErrorMessage: text(why), ResourceType: r.ResourceType, ResourceName: r.ResourceName,
 			})
