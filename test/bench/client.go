@@ -34,7 +34,7 @@ type conn struct {
 }
 
 func dial(addr string) (*conn, error) {
-	c, err := net.DialTimeout("tcp", addr, callTimeout)
+	c, err := dialNet(addr)
 	if err != nil {
 		return nil, err
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"crypto/tls"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -183,11 +184,15 @@ func readBulk(c *conn, drop *dropper, offset int64) (next int64, records int, er
 
 // dropper takes bytes off a connection without looking at them.
 type dropper struct {
-	conn *conn
-	raw  rawDropper
+	conn   *conn
+	raw    rawDropper
+	secure bool // over TLS there is no way around decrypting
 }
 
 func newDropper(c *conn) (*dropper, error) {
+	if _, secure := c.Conn.(*tls.Conn); secure {
+		return &dropper{conn: c, secure: true}, nil
+	}
 	tcp, ok := c.Conn.(*net.TCPConn)
 	if !ok {
 		return nil, fmt.Errorf("%T is not a TCP connection", c.Conn)
@@ -197,6 +202,10 @@ func newDropper(c *conn) (*dropper, error) {
 }
 
 func (d *dropper) drop(n int) error {
+	if d.secure {
+		_, err := d.conn.in.Discard(n)
+		return err
+	}
 	k, err := d.conn.in.Discard(min(n, d.conn.in.Buffered()))
 	if err != nil {
 		return err

@@ -66,6 +66,7 @@ type row struct {
 	lines   []line
 	rounds  int  // at most; 0 for as many as are asked for
 	alone   bool // with servers of its own, while nothing else runs
+	secure  bool // with servers whose clients use TLS
 	warm    func(b *bench, a arm, d time.Duration) error
 	measure func(b *bench, a arm, d time.Duration) (sample, error)
 }
@@ -84,11 +85,12 @@ func (r results) values(arm int, metric string) []float64 {
 
 // run warms up every arm and measures them in turn, forwards and backwards.
 func (b *bench) run(r *row) (results, error) {
-	if r.alone {
+	if r.alone || r.secure != b.fleet.secure {
 		if err := b.stopShared(); err != nil {
 			return nil, err
 		}
 	}
+	b.fleet.secure = r.secure
 	defer b.forgetTopics()
 	for _, a := range r.arms {
 		if r.warm == nil || b.skips(a.side) {

@@ -18,7 +18,7 @@ func twoArms() []arm { return []arm{{ours, synced}, {theirs, cached}} }
 
 // allRows is every row, in the order in which they run: those that share servers, and then those with their own.
 func allRows() []*row {
-	return []*row{
+	return append([]*row{
 		produceRow("produce1k", "1 KB records in 100 KB batches", bulk(1), [3]goal{{ratioMost, 0.12}, {ratioLeast, 6}, {ratioLeast, 3}}),
 		produceRow("produce100", "100 B records in 100 KB batches", small(), [3]goal{{ratioMost, 0.15}}),
 		produceRow("single/1", "one 1 KB record a request, 1 connection", single(1), [3]goal{{ratioMost, 0.22}}),
@@ -29,6 +29,8 @@ func allRows() []*row {
 		tailRow(),
 		latencyRow(),
 		txnRow(),
+		idempotenceRow(),
+		txn100Row(),
 		groupRow("groups1000/classic", "1,000 members, 1,000 partitions, classic protocol", classicGroup),
 		groupRow("groups1000/consumer", "1,000 members, 1,000 partitions, KIP-848", consumerGroup),
 		commitRow("offsetcommit/1", 1),
@@ -42,7 +44,7 @@ func allRows() []*row {
 		recoveryRow(),
 		groupLoadRow(),
 		compactionRow(),
-	}
+	}, tlsRows()...)
 }
 
 // small is 100 B records in batches of 100 KB.

@@ -45,6 +45,7 @@ type fleet struct {
 	kafkaLib string // directory of Kafka's jars; empty without Kafka
 	dir      string // where data and logs go
 	port     int    // the next one free
+	secure   bool   // servers that are prepared now have clients that use TLS
 
 	mu      sync.Mutex // guards running
 	running []*server
@@ -104,6 +105,13 @@ func (f *fleet) prepare(s side, name string) (*server, error) {
 	}
 	text := properties(v.dir, f.port)
 	f.port += 2
+	if f.secure {
+		var err error
+		if text, err = f.secured(text); err != nil {
+			return nil, err
+		}
+		v.addr = overTLS + v.addr
+	}
 	if err := os.WriteFile(v.config, []byte(text), 0o666); err != nil {
 		return nil, err
 	}

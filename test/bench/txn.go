@@ -27,6 +27,8 @@ func txnRow() *row {
 	}{
 		{"EndTxn to its answer, p50", "commit_p50_ms", goal{ratioMost, 0.3}},
 		{"EndTxn to its answer, p99", "commit_p99_ms", goal{ratioMost, 0.3}},
+		{"EndTxn until a reader of committed data has the records, p50", "visible_p50_ms", goal{ratioMost, 0.3}},
+		{"EndTxn until a reader of committed data has the records, p99", "visible_p99_ms", goal{ratioMost, 0.3}},
 		{"whole transaction, p50", "whole_p50_ms", goal{}},
 		{"whole transaction, p99", "whole_p99_ms", goal{}},
 	} {
@@ -138,36 +140,100 @@ func commits(b *bench, a arm, d time.Duration) (sample, error) {
 		return nil, v.explain(err)
 	}
 	defer x.Close()
+	reader, err := newAwaiter(t)
+	if err != nil {
+		return nil, v.explain(err)
+	}
+	defer reader.Close()
 	value := make([]byte, 1000)
 	i, err := beginInterval(v.pid)
 	if err != nil {
 		return nil, err
 	}
-	var ends, wholes []time.Duration
+	var ends, seen, wholes []time.Duration
 	for begin := time.Now(); time.Since(begin) < d || len(ends) == 0; {
 		start := time.Now()
 		if err := x.produce(value); err != nil {
 			return nil, v.explain(err)
 		}
+		visible := make(chan error, 1)
+		asked := make(chan struct{})
+		var at time.Time
+		go func() { visible <- reader.await(asked, &at) }()
+		<-asked
 		middle := time.Now()
 		if err := x.commit(); err != nil {
 			return nil, v.explain(err)
 		}
 		ends = append(ends, time.Since(middle))
 		wholes = append(wholes, time.Since(start))
+		if err := <-visible; err != nil {
+			return nil, v.explain(err)
+		}
+		seen = append(seen, at.Sub(middle))
 	}
 	u, err := i.end()
 	if err != nil {
 		return nil, err
 	}
 	slices.Sort(ends)
+	slices.Sort(seen)
 	slices.Sort(wholes)
 	ms := func(list []time.Duration, p float64) float64 { return percentile(list, p).Seconds() * 1e3 }
 	n := float64(len(ends))
 	s := sample{
-		"commit_p50_ms": ms(ends, 50), "commit_p99_ms": ms(ends, 99), "whole_p50_ms": ms(wholes, 50), "whole_p99_ms": ms(wholes, 99),
+		"commit_p50_ms": ms(ends, 50), "commit_p99_ms": ms(ends, 99), "visible_p50_ms": ms(seen, 50), "visible_p99_ms": ms(seen, 99),
+		"whole_p50_ms": ms(wholes, 50), "whole_p99_ms": ms(wholes, 99),
 		"txns_per_s": n / u.wall.Seconds(), "cpu_us_per_txn": u.server.Seconds() * 1e6 / n,
 	}
 	s.account(u)
 	return s, nil
+}
+
+// awaiter reads a topic's first partition as far as it is committed.
+type awaiter struct {
+	*conn
+	topic    *topic
+	position int64
+}
+
+// newAwaiter begins at the end.
+func newAwaiter(t *topic) (*awaiter, error) {
+	ends, err := t.ends()
+	if err != nil {
+		return nil, err
+	}
+	c, err := dial(t.addr)
+	return &awaiter{c, t, ends[0]}, err
+}
+
+// await asks for records, closes asked, and waits until there are some; at is when.
+func (a *awaiter) await(asked chan<- struct{}, at *time.Time) error {
+	for first := true; ; first = false {
+		req := fetchOne(a.topic, 0, a.position)
+		req.MaxWaitMs, req.IsolationLevel = 10_000, 1
+		err := a.send(req, fetchVersion)
+		if first {
+			close(asked)
+		}
+		if err != nil {
+			return err
+		}
+		if _, err := a.response(); err != nil {
+			return err
+		}
+		*at = time.Now()
+		var resp wire.FetchResponse
+		if err := a.decode(&resp, fetchVersion, a.correlation); err != nil {
+			return err
+		}
+		p := &resp.Responses[0].Partitions[0]
+		if p.ErrorCode != wire.None {
+			return p.ErrorCode
+		}
+		if len(p.Records) > 0 {
+			a.position = p.LastStableOffset
+			return nil
+		}
+	}
 }
