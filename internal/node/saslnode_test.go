@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -117,7 +118,7 @@ func same(t *testing.T, what, got, want string) {
 func TestLoginsOverSockets(t *testing.T) {
 	var log bytes.Buffer
 	cfg := saslConfig(t, "log.dirs", t.TempDir(), "listeners", "PLAINTEXT://127.0.0.1:0,CONTROLLER://127.0.0.1:0,SASL://127.0.0.1:0",
-		"sasl.server.max.receive.size", "4096", "connection.failed.authentication.delay.ms", "1")
+		"sasl.server.max.receive.size", "4096", "connection.failed.authentication.delay.ms", "1", "moldau.http.listener", "127.0.0.1:0")
 	world := &clock.Real{}
 	n, err := node.Start(node.Options{Config: cfg, FS: vfs.NewOS(), World: world, Logger: slog.New(slog.NewTextHandler(&log, nil))})
 	if err != nil {
@@ -185,6 +186,18 @@ func TestLoginsOverSockets(t *testing.T) {
 		t.Errorf("after the login a frame of %d bytes: %v", 500*27, err)
 	}
 	right.Close() //nolint:errcheck // only read from
+	_, figures := get(t, n, "/metrics")
+	for _, want := range []string{
+		"successful_authentication_total{listener=\"SASL\"} 1\n", "failed_authentication_total{listener=\"SASL\"} 1\n",
+		"successful_reauthentication_total{listener=\"SASL\"} 0\n", "failed_reauthentication_total{listener=\"SASL\"} 0\n",
+		"successful_authentication_no_reauth_total{listener=\"SASL\"} 0\n", "expired_connections_killed_count{listener=\"SASL\"} 0\n",
+		"reauthentication_latency_avg{listener=\"SASL\"} 0\n", "reauthentication_latency_max{listener=\"SASL\"} 0\n",
+	} {
+		if !strings.Contains(figures, "\nkafka_server_socket_server_metrics_"+want) {
+			t.Errorf("the figures lack %s", want)
+		}
+	}
+	http.DefaultClient.CloseIdleConnections()
 	if err := n.Close(); err != nil && !errors.Is(err, context.DeadlineExceeded) {
 		t.Error(err)
 	}
