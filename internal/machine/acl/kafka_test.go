@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -81,6 +82,32 @@ func TestStandardAuthorizer(t *testing.T) {
 	}
 }
 
+// BenchmarkStandardAuthorizer reports what a decision of Kafka's class costs on the rules and questions of BenchmarkDecide.
+func BenchmarkStandardAuthorizer(b *testing.B) {
+	jars := os.Getenv(jarsVariable)
+	if jars == "" {
+		b.Skipf("no jars of Kafka to ask: set %s to a directory of them", jarsVariable)
+	}
+	k := startKafka(b, jars)
+	rules, questions := many()
+	kept := map[Rule]bool{}
+	rules = slices.DeleteFunc(rules, func(r *wire.AccessControlEntryRecord) bool {
+		content := RuleOf(r)
+		content.ID = wire.UUID{}
+		twice := kept[content]
+		kept[content] = true
+		return twice
+	})
+	k.configure(Config{}, rules)
+	var took uint64
+	for b.Loop() {
+		k.questions('T', questions)
+		took = binary.BigEndian.Uint64(k.answers(8))
+	}
+	b.ReportMetric(float64(took), "p50-ns")
+	b.ReportMetric(0, "ns/op")
+}
+
 func number(t *testing.T, variable string, otherwise int) int {
 	text := os.Getenv(variable)
 	if text == "" {
@@ -140,12 +167,12 @@ func (w *world) some(kept map[Rule]wire.UUID) []wire.UUID {
 
 // kafka is the program that asks Kafka's class.
 type kafka struct {
-	t   *testing.T
+	t   testing.TB
 	in  *bufio.Writer
 	out io.Reader
 }
 
-func startKafka(t *testing.T, jars string) *kafka {
+func startKafka(t testing.TB, jars string) *kafka {
 	source, err := filepath.Abs("testdata/Decisions.java")
 	if err != nil {
 		t.Fatal(err)
@@ -214,7 +241,12 @@ func (k *kafka) rules(rules []*wire.AccessControlEntryRecord) {
 }
 
 func (k *kafka) ask(questions []Question) []byte {
-	k.in.WriteByte('Q')
+	k.questions('Q', questions)
+	return k.answers(len(questions))
+}
+
+func (k *kafka) questions(command byte, questions []Question) {
+	k.in.WriteByte(command)
 	k.put(int32(len(questions)))
 	for _, q := range questions {
 		k.text(q.PrincipalType)
@@ -226,7 +258,11 @@ func (k *kafka) ask(questions []Question) []byte {
 		k.put(q.Type)
 		k.text(q.Name)
 	}
-	answers := make([]byte, len(questions))
+}
+
+// answers reads so many bytes.
+func (k *kafka) answers(n int) []byte {
+	answers := make([]byte, n)
 	if err := k.in.Flush(); err != nil {
 		k.t.Fatal("Kafka's class is gone: ", err)
 	}

@@ -51,6 +51,10 @@ public class Decisions {
                         out.write(answer(authorizer));
                     out.flush();
                     break;
+                case 'T':
+                    time(authorizer, new DataOutputStream(out));
+                    out.flush();
+                    break;
                 default:
                     throw new IOException("command " + command);
             }
@@ -61,6 +65,27 @@ public class Decisions {
         return StandardAclWithId.fromRecord(new AccessControlEntryRecord().setId(new Uuid(in.readLong(), in.readLong()))
             .setResourceType(in.readByte()).setResourceName(in.readUTF()).setPatternType(in.readByte()).setPrincipal(in.readUTF())
             .setHost(in.readUTF()).setOperation(in.readByte()).setPermissionType(in.readByte()));
+    }
+
+    /** Answers the median of what decisions take, in nanoseconds, once the virtual machine has compiled them. */
+    private static void time(StandardAuthorizer authorizer, DataOutputStream out) throws IOException {
+        List<Asker> who = new ArrayList<>();
+        List<List<Action>> what = new ArrayList<>();
+        for (int n = in.readInt(); n > 0; n--) {
+            who.add(new Asker(new KafkaPrincipal(in.readUTF(), in.readUTF()), InetAddress.getByAddress(in.readNBytes(in.readByte()))));
+            AclOperation operation = AclOperation.fromCode(in.readByte());
+            what.add(List.of(new Action(operation, new ResourcePattern(ResourceType.fromCode(in.readByte()), in.readUTF(), PatternType.LITERAL), 1, true, false)));
+        }
+        long[] took = new long[who.size()];
+        for (int round = 0; round < 200; round++) {
+            for (int i = 0; i < took.length; i++) {
+                long begin = System.nanoTime();
+                authorizer.authorize(who.get(i), what.get(i));
+                took[i] = System.nanoTime() - begin;
+            }
+        }
+        Arrays.sort(took);
+        out.writeLong(took[took.length / 2]);
     }
 
     private static int answer(StandardAuthorizer authorizer) throws IOException {
