@@ -20,6 +20,9 @@ func (n *Node) openAuthorizer() error {
 	cfg := n.static
 	switch class := strings.TrimSpace(cfg.GetString("authorizer.class.name")); {
 	case class == standardAuthorizer:
+		if _, bad := acl.ParseSuperUsers(cfg.GetString("super.users")); bad != "" {
+			return fmt.Errorf("super.users has %q, which is no principal: write principals as Type:Name with semicolons between them, for example User:alice;User:bob", bad)
+		}
 		n.authorizer = broker.NewAuthorizer(n.o.World, n.o.Logger)
 		n.authorizer.SetRules(acl.NewSet(aclConfig(cfg), nil))
 	case class != "":
@@ -32,13 +35,8 @@ func (n *Node) openAuthorizer() error {
 
 // aclConfig is what of the settings concerns who may do what.
 func aclConfig(cfg *config.BrokerConfig) acl.Config {
-	c := acl.Config{AllowIfNoRule: cfg.GetBool("allow.everyone.if.no.acl.found")}
-	for text := range strings.SplitSeq(cfg.GetString("super.users"), ";") {
-		if text = strings.TrimSpace(text); text != "" {
-			c.SuperUsers = append(c.SuperUsers, text)
-		}
-	}
-	return c
+	users, _ := acl.ParseSuperUsers(cfg.GetString("super.users")) // openAuthorizer has refused what is none
+	return acl.Config{SuperUsers: users, AllowIfNoRule: cfg.GetBool("allow.everyone.if.no.acl.found")}
 }
 
 // authorize has the authorizer decide by the rules of an image. A nil delta is the image at start.
