@@ -212,29 +212,33 @@ func (b *Broker) settingsRight(q *edge.Request, op acl.Operation, r metadata.Res
 
 // serveAlterConfigs replaces settings of those resources that the peer may alter.
 func serveAlterConfigs(b *Broker, q *edge.Request, m *wire.AlterConfigsRequest, answer func(*wire.AlterConfigsResponse)) {
-	if b.authorizer == nil {
-		propose(b, q, m, answer)
-		return
+	type refusal struct {
+		code wire.Code
+		why  string
 	}
-	refused := make(map[metadata.Resource]wire.Code)
+	refused := make(map[metadata.Resource]refusal)
 	rest := *m
 	rest.Resources = nil
 	for i := range m.Resources {
 		r := metadata.Resource{Type: m.Resources[i].ResourceType, Name: m.Resources[i].ResourceName}
 		if r.Type != metadata.BrokerLoggerResource {
 			if code := b.settingsRight(q, acl.AlterConfigs, r); code != wire.None {
-				refused[r] = code
+				refused[r] = refusal{code, code.Message()}
 				continue
 			}
+		}
+		if why := unusableWhole(b, &m.Resources[i]); why != "" {
+			refused[r] = refusal{wire.InvalidRequest, why}
+			continue
 		}
 		rest.Resources = append(rest.Resources, m.Resources[i])
 	}
 	finish := func(resp *wire.AlterConfigsResponse) {
 		for i := range m.Resources { // in the order of the request
 			r := metadata.Resource{Type: m.Resources[i].ResourceType, Name: m.Resources[i].ResourceName}
-			if code, ok := refused[r]; ok {
+			if no, ok := refused[r]; ok {
 				resp.Responses = slices.Insert(resp.Responses, min(i, len(resp.Responses)), wire.AlterConfigsResponseAlterConfigsResourceResponse{
-					ErrorCode: code, ErrorMessage: text(code.Message()), ResourceType: r.Type, ResourceName: r.Name,
+					ErrorCode: no.code, ErrorMessage: text(no.why), ResourceType: r.Type, ResourceName: r.Name,
 				})
 			}
 		}
