@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strings"
 	"sync"
@@ -50,10 +51,15 @@ type gss struct {
 	clock   clock.Clock
 	service types.PrincipalName
 	realm   string
-	keys    *keytab.Keytab
 	rules   *kerberosRules
 	replays replays
 	random  clock.Rand
+	read    func() ([]byte, error)
+	logger  *slog.Logger
+
+	mu     sync.Mutex // guards what follows
+	keys   *keytab.Keytab
+	looked time.Duration // when the keytab was read last
 }
 
 func newGSS(o *Options) (func() method, error) {
@@ -68,9 +74,12 @@ func newGSS(o *Options) (func() method, error) {
 	for _, scheme := range []string{"FILE:", "file://", "file:"} {
 		path = strings.TrimPrefix(path, scheme)
 	}
-	g := &gss{clock: o.World, random: o.World, replays: replays{max: maxReplays}}
-	if err := g.loadKeys(o, path, principal); err != nil {
-		return nil, err
+	g := &gss{clock: o.World, random: o.World, replays: replays{max: maxReplays}, logger: o.Logger, looked: o.World.Mono()}
+	g.read = func() ([]byte, error) { return o.read(path) }
+	name, realm, _ := strings.Cut(principal, "@")
+	g.service, g.realm = types.NewPrincipalName(0, name), realm
+	if g.keys, err = g.loadKeys(); err != nil {
+		return nil, fmt.Errorf("the keytab %s: %w", path, err)
 	}
 	if err := checkServiceName(o, login, g.service.NameString[0]); err != nil {
 		return nil, err
@@ -96,27 +105,52 @@ func checkServiceName(o *Options, login Login, own string) error {
 }
 
 // loadKeys reads the keytab and looks that it has a strong key for the principal, whose realm may be left to it.
-func (g *gss) loadKeys(o *Options, path, principal string) error {
-	data, err := o.read(path)
+func (g *gss) loadKeys() (*keytab.Keytab, error) {
+	data, err := g.read()
 	if err != nil {
-		return fmt.Errorf("reading the keytab: %w", err)
+		return nil, err
 	}
 	if len(data) > maxKeytabBytes {
-		return fmt.Errorf("the keytab %s is longer than %d bytes", path, maxKeytabBytes)
+		return nil, fmt.Errorf("it is longer than %d bytes", maxKeytabBytes)
 	}
-	g.keys = keytab.New()
-	if err := guarded(func() error { return g.keys.Unmarshal(data) }); err != nil {
-		return fmt.Errorf("the keytab %s is malformed", path)
+	keys := keytab.New()
+	if err := guarded(func() error { return keys.Unmarshal(data) }); err != nil {
+		return nil, errors.New("it is malformed")
 	}
-	name, realm, _ := strings.Cut(principal, "@")
-	g.service = types.NewPrincipalName(0, name)
-	for _, e := range g.keys.Entries {
-		if slices.Equal(e.Principal.Components, g.service.NameString) && (realm == "" || realm == e.Principal.Realm) && slices.Contains(strong, e.Key.KeyType) {
-			g.realm = e.Principal.Realm
-			return nil
+	for _, e := range keys.Entries {
+		if slices.Equal(e.Principal.Components, g.service.NameString) && (g.realm == "" || g.realm == e.Principal.Realm) && slices.Contains(strong, e.Key.KeyType) {
+			if g.realm == "" {
+				g.realm = e.Principal.Realm // Only at the start; later it is read without the lock.
+			}
+			return keys, nil
 		}
 	}
-	return fmt.Errorf("the keytab %s has no AES key for the principal %s", path, principal)
+	return nil, fmt.Errorf("it has no AES key for the principal %s", g.service.PrincipalNameString())
+}
+
+// decrypt opens a ticket. If there is no key for it, or not this one, the keytab may have been changed, and is read again; not at a stranger's pace.
+func (g *gss) decrypt(t *messages.Ticket) error {
+	g.mu.Lock()
+	keys := g.keys
+	g.mu.Unlock()
+	err := t.DecryptEncPart(keys, &g.service)
+	if err == nil {
+		return nil
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if now := g.clock.Mono(); now-g.looked >= expediteAfter {
+		g.looked = now
+		if next, readErr := g.loadKeys(); readErr != nil {
+			g.logger.Warn("the keytab cannot be read again; the keys known stay in use", "error", readErr)
+		} else {
+			g.keys = next
+		}
+	}
+	if g.keys == keys {
+		return err
+	}
+	return t.DecryptEncPart(g.keys, &g.service)
 }
 
 // guarded runs code of the Kerberos library on bytes of strangers: it indexes without looking in some places.
@@ -223,7 +257,7 @@ func (g *gss) open(r *messages.APReq) error {
 	if !slices.Contains(strong, r.Ticket.EncPart.EType) || !slices.Contains(strong, r.EncryptedAuthenticator.EType) {
 		return errors.New("the ticket or its authenticator is encrypted with something else than AES")
 	}
-	if err := r.Ticket.DecryptEncPart(g.keys, &g.service); err != nil {
+	if err := g.decrypt(&r.Ticket); err != nil {
 		return fmt.Errorf("the ticket cannot be decrypted with the keytab's key: %w", err)
 	}
 	t := &r.Ticket.DecryptedEncPart

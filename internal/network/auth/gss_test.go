@@ -329,6 +329,45 @@ func TestKerberosReplay(t *testing.T) {
 	}
 }
 
+// TestKeytabIsReadAgain: a service whose key was changed takes tickets with the new one, and does not read the file at a stranger's pace.
+func TestKeytabIsReadAgain(t *testing.T) {
+	old, next := newRealm(t, etypeID.AES256_CTS_HMAC_SHA1_96), newRealm(t)
+	for _, service := range []string{"kafka/broker.example", "http/broker.example"} {
+		if err := next.keys.AddEntry(service, "REALM", "new secret", next.world.Now(), 3, etypeID.AES256_CTS_HMAC_SHA1_96); err != nil {
+			t.Fatal(err)
+		}
+	}
+	file, err := next.keys.Marshal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	read := 0
+	o := old.options(nil)
+	o.ReadFile = func(string) ([]byte, error) { read++; return old.file, nil }
+	s := newServer(t, o)
+	next.world = old.world
+	old.file = file
+	for range 5 {
+		if v := next.login(t, s, goodTicket(), "\x01\x00\x00\x00"); !strings.Contains(v, "cannot be decrypted") || read != 1 {
+			t.Errorf("%s, read %d times", v, read)
+		}
+	}
+	old.world.Advance(expediteAfter)
+	if v := next.login(t, s, goodTicket(), "\x01\x00\x00\x00"); v != "User:alice" || read != 2 {
+		t.Errorf("%s, read %d times", v, read)
+	}
+	old.file = nil
+	old.world.Advance(expediteAfter)
+	k := goodTicket()
+	k.request = func(r *messages.APReq) { r.Ticket.EncPart.KVNO = 9 }
+	if v := next.login(t, s, k, ""); !strings.Contains(v, "cannot be decrypted") || read != 3 {
+		t.Errorf("%s, read %d times", v, read)
+	}
+	if v := next.login(t, s, goodTicket(), "\x01\x00\x00\x00"); v != "User:alice" {
+		t.Errorf("after a keytab that cannot be read: %s", v)
+	}
+}
+
 func TestReplaysAreBounded(t *testing.T) {
 	const most = 1000
 	r := replays{max: most}
@@ -400,15 +439,15 @@ func TestKerberosSettings(t *testing.T) {
 		return settings{"GSSAPI sasl.jaas.config": kerberosModule + " required " + options + ";"}
 	}
 	for want, set := range map[string]settings{
-		"":                                 nil,
-		"the login must have":              login(`useKeyTab=true`),
-		"reading the keytab":               login(`useKeyTab=true keyTab="/other" principal="kafka/broker.example@REALM"`),
-		"has no AES key for the principal": login(`useKeyTab=true keyTab="/kafka.keytab" principal="kafka/elsewhere@REALM"`),
-		"Conflicting serviceName":          {"sasl.kerberos.service.name": "http"},
-		"Invalid rule":                     {"sasl.kerberos.principal.to.local.rules": "RULE:[1:$1](?=x)"},
-		"the service is called http":       login(`useKeyTab=true keyTab="/kafka.keytab" principal="kafka/broker.example" serviceName=http`),
-		"there is no login":                {"GSSAPI sasl.jaas.config": ""},
-		"another login module":             {"GSSAPI sasl.jaas.config": "com.example.Module required;"},
+		"":                    nil,
+		"the login must have": login(`useKeyTab=true`),
+		"the keytab /other: /other: no such file": login(`useKeyTab=true keyTab="/other" principal="kafka/broker.example@REALM"`),
+		"it has no AES key for the principal":     login(`useKeyTab=true keyTab="/kafka.keytab" principal="kafka/elsewhere@REALM"`),
+		"Conflicting serviceName":                 {"sasl.kerberos.service.name": "http"},
+		"Invalid rule":                            {"sasl.kerberos.principal.to.local.rules": "RULE:[1:$1](?=x)"},
+		"the service is called http":              login(`useKeyTab=true keyTab="/kafka.keytab" principal="kafka/broker.example" serviceName=http`),
+		"there is no login":                       {"GSSAPI sasl.jaas.config": ""},
+		"another login module":                    {"GSSAPI sasl.jaas.config": "com.example.Module required;"},
 	} {
 		s, err := New(r.options(set))
 		if err == nil {
