@@ -113,9 +113,9 @@ func (s *Set) Config() Config { return s.config }
 
 // Decide answers a question.
 //
-// Differs from Kafka: a name that begins with a character below "*", as a space, and rules about such names make
-// StandardAuthorizer fail or search for ever; here they are names as all others. A rule whose principal has no colon makes it fail every
-// question about the resource; here such a rule is about nobody.
+// Differs from Kafka: a rule for "*" holds for all names. StandardAuthorizer goes wrong with longer names that begin with "*", for which it
+// overlooks such rules, and with names that begin with a character below, as "!": they make it fail, or search for ever. A
+// rule whose principal has no colon makes it fail every question about the resource; here such a rule is about nobody.
 func (s *Set) Decide(q Question) Decision {
 	if len(s.supers) > 0 {
 		if _, ok := s.supers[principal{q.PrincipalType, q.PrincipalName}]; ok {

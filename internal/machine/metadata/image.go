@@ -203,7 +203,9 @@ func (i *Image) ACLs() []*wire.AccessControlEntryRecord {
 }
 
 // EachACL gives the access rules in no order, for those who look at all of them often.
-func (i *Image) EachACL() iter.Seq[*wire.AccessControlEntryRecord] { return maps.Values(i.acls) }
+func (i *Image) EachACL() iter.Seq[*wire.AccessControlEntryRecord] {
+	return maps.Values(i.acls) //unordered: said above
+}
 
 // Tokens gives the delegation tokens, sorted by id.
 func (i *Image) Tokens() []*wire.DelegationTokenRecord { return sortedValues(i.tokens) }

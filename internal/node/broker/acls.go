@@ -13,7 +13,7 @@ import (
 var errUnknownACL = errors.New("the request has an element of an ACL that is UNKNOWN")
 
 // decidesByRules says whether there are rules to show and change: not without an authorizer, nor with one that only remembers.
-func (b *Broker) decidesByRules() bool { return b.authorizer != nil && b.authorizer.Rules() != nil }
+func decidesByRules(b *Broker) bool { return b.authorizer != nil && b.authorizer.Rules() != nil }
 
 // unknownACL says whether one of the codes is that of UNKNOWN.
 func unknownACL(codes ...int8) bool { return slices.Contains(codes, 0) }
@@ -26,7 +26,7 @@ func serveDescribeACLs(b *Broker, q *edge.Request, m *wire.DescribeAclsRequest, 
 	}
 	out := &wire.DescribeAclsResponse{}
 	out.SetDefaults()
-	if !b.decidesByRules() {
+	if !decidesByRules(b) {
 		out.ErrorCode, out.ErrorMessage = wire.SecurityDisabled, text("No Authorizer is configured on the broker")
 		answer(out)
 		return
@@ -73,7 +73,7 @@ func serveCreateACLs(b *Broker, q *edge.Request, m *wire.CreateAclsRequest, answ
 		q.Hangup(errUnknownACL)
 		return
 	}
-	if !b.decidesByRules() {
+	if !decidesByRules(b) {
 		answer(failCreateACLs(m, wire.SecurityDisabled, "No Authorizer is configured."))
 		return
 	}
@@ -100,7 +100,7 @@ func serveDeleteACLs(b *Broker, q *edge.Request, m *wire.DeleteAclsRequest, answ
 		q.Hangup(errUnknownACL)
 		return
 	}
-	if !b.decidesByRules() {
+	if !decidesByRules(b) {
 		answer(failDeleteACLs(m, wire.SecurityDisabled, "No Authorizer is configured."))
 		return
 	}
