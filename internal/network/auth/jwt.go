@@ -10,6 +10,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"math/big"
 	"slices"
 	"strings"
@@ -238,7 +239,7 @@ func parseClaims(payload []byte) (claims, error) {
 	if _, err := d.Token(); err != nil {
 		return nil, errors.New("malformed JSON")
 	}
-	if d.More() {
+	if _, err := d.Token(); err != io.EOF {
 		return nil, errors.New("something follows the object")
 	}
 	return c, nil
