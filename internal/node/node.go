@@ -166,7 +166,7 @@ func (n *Node) build() error {
 		NodeID: n.static.NodeID(), ClusterID: n.identity.ClusterID, World: n.o.World, Logger: n.o.Logger,
 		Config: n.Config, Quorum: quorum.Served{Quorum: n.quorum}, MetadataTopic: quorum.Topic, Table: n.table, Stores: n.stores, Groups: n.groups, Shares: n.shares,
 		Controllers: n.listeners.AdvertisedController, Telemetry: n.telemetry, LogLevel: n.o.LogLevel, Delivery: n.delivery,
-		Transactions: n.transactions, Authorizer: n.authorizer, SASL: n.sasl.servers, Protocols: n.listeners.Protocols, CheckSettings: n.certificates.check,
+		Transactions: n.transactions, Authorizer: n.authorizer, SASL: n.sasl.servers, Protocols: n.listeners.Protocols, CheckSettings: n.certificates.check, CheckSASL: n.sasl.check,
 	})
 	n.groups.ServeShareGroups(n.shareParts())
 	n.quorum.Subscribe(n.follow)

@@ -117,8 +117,28 @@ func saslSettings(cfg *config.BrokerConfig, listener string) config.Values {
 	return out
 }
 
+// check tells whether the mechanisms of every listener could work with other settings.
+func (s *sasl) check(cfg *config.BrokerConfig) error {
+	for _, name := range s.listeners {
+		s.mu.Lock()
+		changed := !maps.Equal(s.from[name], saslSettings(cfg, name))
+		s.mu.Unlock()
+		if !changed {
+			continue
+		}
+		server, err := s.make(cfg, name)
+		if err != nil {
+			return err
+		}
+		server.Close()
+	}
+	return nil
+}
+
 // reconfigure takes over settings that were changed while the node runs: connections from now on have the new ones. What
 // cannot work is not taken over.
+//
+// Differs from Kafka: mechanisms and logins of a listener that is there can change; Kafka asks for a restart or another listener.
 func (s *sasl) reconfigure(cfg *config.BrokerConfig) {
 	for _, name := range s.listeners {
 		next := saslSettings(cfg, name)

@@ -77,31 +77,31 @@ func TestSASLReconfigured(t *testing.T) {
 		s.step([]string{"handshake", "1", "PLAIN"})
 		return s.conn, s.step([]string{"auth", "1", "|" + user + "|" + user + "-secret"})
 	}
-	alter := func(key, value string) {
+	alter := func(key, value, want string) {
 		t.Helper()
 		m := &wire.IncrementalAlterConfigsRequest{}
 		m.Resources = []wire.IncrementalAlterConfigsRequestAlterConfigsResource{{ResourceType: 4, ResourceName: "1"}}
 		m.Resources[0].Configs = []wire.IncrementalAlterConfigsRequestAlterableConfig{{Name: key, Value: &value}}
 		resp := &wire.IncrementalAlterConfigsResponse{}
 		s.call(m, 1, resp)
-		if r := resp.Responses[0]; r.ErrorCode != wire.None {
-			t.Fatal(r.ErrorCode, *r.ErrorMessage)
+		if r := resp.Responses[0]; r.ErrorCode.String() != want {
+			t.Fatal(key, r.ErrorCode, r.ErrorMessage)
 		}
 	}
 	const in = `authenticate: NONE "", lifetime 0`
 	alice, got := login("alice")
 	same(t, "alice", got, in)
-	alter("listener.name.sasl.plain.sasl.jaas.config", plainModule+`user_zoe="zoe-secret";`)
+	alter("listener.name.sasl.plain.sasl.jaas.config", plainModule+`user_zoe="zoe-secret";`, "NONE")
 	_, got = login("zoe")
 	same(t, "zoe", got, in)
 	_, got = login("alice")
 	same(t, "alice later", got[:len("authenticate: SASL")], "authenticate: SASL")
 	s.conn = alice
 	same(t, "alice goes on", s.step([]string{"metadata"}), "metadata of 1 brokers")
-	alter("listener.name.sasl.plain.sasl.jaas.config", scramLogin)
+	alter("listener.name.sasl.plain.sasl.jaas.config", scramLogin, "INVALID_REQUEST")
 	_, got = login("zoe")
 	same(t, "what cannot work is not used", got, in)
-	alter("listener.name.sasl.sasl.enabled.mechanisms", "SCRAM-SHA-256")
+	alter("listener.name.sasl.sasl.enabled.mechanisms", "SCRAM-SHA-256", "NONE")
 	s.conn = edge.NewDirect(s.node.Handler(), "SASL")
 	same(t, "a mechanism less", s.step([]string{"handshake", "1", "PLAIN"}), "handshake: UNSUPPORTED_SASL_MECHANISM [SCRAM-SHA-256] after 100ms, then closed")
 }

@@ -11,16 +11,16 @@ import (
 )
 
 // unusable tells why this node could not use settings that a request wants to give it: key stores that are not there, with another
-// password, or for somebody else. Empty if it could, if they are not this node's, or if they have nothing to do with TLS.
+// password, or for somebody else. Empty if it could, if they are not this node's, or if they have nothing to do with TLS or SASL.
 func unusable(b *Broker, r *wire.IncrementalAlterConfigsRequestAlterConfigsResource) string {
 	if b.checkSettings == nil || !b.itself(r.ResourceType, r.ResourceName) {
 		return ""
 	}
 	values := config.Values{}
 	maps.Copy(values, b.image().Config(metadata.Resource{Type: r.ResourceType, Name: r.ResourceName}))
-	tls := false
+	tls, sasl := false, false
 	for _, c := range r.Configs {
-		tls = tls || ofTLS(c.Name)
+		tls, sasl = tls || ofTLS(c.Name), sasl || ofSASL(c.Name)
 		switch {
 		case c.ConfigOperation == opDelete:
 			delete(values, c.Name)
@@ -28,7 +28,7 @@ func unusable(b *Broker, r *wire.IncrementalAlterConfigsRequestAlterConfigsResou
 			values[c.Name] = *c.Value
 		}
 	}
-	return b.tryTLS(tls, values)
+	return b.trySettings(tls, sasl, values)
 }
 
 // unusableWhole is unusable for a request that replaces all settings.
@@ -36,16 +36,17 @@ func unusableWhole(b *Broker, r *wire.AlterConfigsRequestAlterConfigsResource) s
 	if b.checkSettings == nil || !b.itself(r.ResourceType, r.ResourceName) {
 		return ""
 	}
-	values, tls := config.Values{}, false
+	values, tls, sasl := config.Values{}, false, false
 	for _, c := range r.Configs {
+		sasl = sasl || ofSASL(c.Name)
 		if tls = tls || ofTLS(c.Name); c.Value != nil {
 			values[c.Name] = *c.Value
 		}
 	}
 	for key := range b.image().Config(metadata.Resource{Type: r.ResourceType, Name: r.ResourceName}) {
-		tls = tls || ofTLS(key) // it may be taken away
+		tls, sasl = tls || ofTLS(key), sasl || ofSASL(key) // it may be taken away
 	}
-	return b.tryTLS(tls, values)
+	return b.trySettings(tls, sasl, values)
 }
 
 func (b *Broker) itself(kind int8, name string) bool {
@@ -54,6 +55,15 @@ func (b *Broker) itself(kind int8, name string) bool {
 
 // ofTLS tells the keys of TLS, with a listener's prefix and without.
 func ofTLS(key string) bool { return strings.HasPrefix(key, "ssl.") || strings.Contains(key, ".ssl.") }
+
+// trySettings asks whether the listeners could work with these dynamic settings of this node, as far as they are about TLS or SASL.
+func (b *Broker) trySettings(tls, sasl bool, values config.Values) string {
+	why := b.tryTLS(tls, values)
+	if why == "" && sasl {
+		why = b.door.unusable(values)
+	}
+	return why
+}
 
 // tryTLS asks whether the listeners could work with these dynamic settings of this node.
 func (b *Broker) tryTLS(wanted bool, values config.Values) string {

@@ -9,10 +9,13 @@ import (
 	"net"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/moldau/moldau/internal/clock"
+	"github.com/moldau/moldau/internal/config"
 	"github.com/moldau/moldau/internal/format/wire"
+	"github.com/moldau/moldau/internal/machine/metadata"
 	"github.com/moldau/moldau/internal/network/auth"
 	"github.com/moldau/moldau/internal/network/edge"
 )
@@ -59,10 +62,36 @@ type saslListener struct {
 	counts *loginCounts
 }
 
+// door lets peers in: it speaks SASL with those who have not proved yet who they are.
+type door struct {
+	*Broker
+	listeners atomic.Pointer[map[string]*saslListener] // nil: no listener has SASL
+	refusals  refusalLog
+	// check tells whether the listeners could work with other settings; nil takes all.
+	check func(*config.BrokerConfig) error
+}
+
+// unusable tells why the listeners could not work with dynamic settings of this node, empty if they could.
+func (d *door) unusable(values config.Values) string {
+	if d.check == nil {
+		return ""
+	}
+	next, _ := d.config().WithDynamic(d.image().Config(metadata.Resource{Type: metadata.BrokerResource}), values) // what is not valid the controller refuses
+	if err := d.check(next); err != nil {
+		return "Validation of dynamic config update of SASL failed: " + err.Error()
+	}
+	return ""
+}
+
+// ofSASL tells the keys of SASL, with a listener's prefix and without.
+func ofSASL(key string) bool {
+	return strings.HasPrefix(key, "sasl.") || strings.Contains(key, ".sasl.")
+}
+
 // SetSASL has connections from now on authenticate with a server; exchanges under way go on with theirs.
 func (b *Broker) SetSASL(listener string, server *auth.Server) {
 	next := make(map[string]*saslListener)
-	if old := b.sasl.Load(); old != nil {
+	if old := b.door.listeners.Load(); old != nil {
 		for name, l := range *old {
 			next[name] = l
 		}
@@ -72,16 +101,16 @@ func (b *Broker) SetSASL(listener string, server *auth.Server) {
 		counts = old.counts
 	}
 	next[listener] = &saslListener{server: server, counts: counts}
-	b.sasl.Store(&next)
+	b.door.listeners.Store(&next)
 }
 
 // admitted says whether a request may be served; one that may not, it has answered. It is Kafka's SaslServerAuthenticator:
 // before authentication only ApiVersions, SaslHandshake and SaslAuthenticate pass, in that order.
-func (b *Broker) admitted(q *edge.Request) bool {
+func (d *door) admitted(q *edge.Request) bool {
 	identity := q.Conn().Identity()
 	l, _ := identity.Login().(*login)
 	if l == nil {
-		listener := (*b.sasl.Load())[q.Conn().Listener()]
+		listener := (*d.listeners.Load())[q.Conn().Listener()]
 		if listener == nil {
 			return true
 		}
@@ -90,13 +119,13 @@ func (b *Broker) admitted(q *edge.Request) bool {
 	}
 	switch l.state {
 	case loginDone:
-		return b.stillAdmitted(q, l)
+		return d.stillAdmitted(q, l)
 	case loginBegins, loginHandshake:
-		b.serveBeforeTokens(q, l)
+		d.serveBeforeTokens(q, l)
 	case loginTokens:
-		b.serveToken(q, l)
+		d.serveToken(q, l)
 	case loginBadMech:
-		b.refuseLogin(q, l, fmt.Sprintf("SASL mechanism '%s' requested by client is not supported for re-authentication of mechanism '%s'", l.asked, l.mechanism), nil, nil)
+		d.refuseLogin(q, l, fmt.Sprintf("SASL mechanism '%s' requested by client is not supported for re-authentication of mechanism '%s'", l.asked, l.mechanism), nil, nil)
 	default:
 		q.Hangup(nil)
 	}
@@ -104,17 +133,17 @@ func (b *Broker) admitted(q *edge.Request) bool {
 }
 
 // stillAdmitted is admitted for a peer that has authenticated: it may begin anew, and must when its session is over.
-func (b *Broker) stillAdmitted(q *edge.Request, l *login) bool {
+func (d *door) stillAdmitted(q *edge.Request, l *login) bool {
 	if l.ends == 0 {
 		return true
 	}
-	now := b.world.Mono()
+	now := d.world.Mono()
 	if q.Key == wire.KeySaslHandshake && (!l.anyRenewal || now-l.renewed >= leastBetweenLogins) {
 		l.renewed, l.anyRenewal = now, true
 		l.again, l.framed = true, false
 		l.state = loginHandshake
-		q.Conn().SetFrameLimit(b.maxTokenFrame())
-		b.serveBeforeTokens(q, l)
+		q.Conn().SetFrameLimit(d.maxTokenFrame())
+		d.serveBeforeTokens(q, l)
 		return false
 	}
 	if now <= l.ends {
@@ -128,25 +157,25 @@ func (b *Broker) stillAdmitted(q *edge.Request, l *login) bool {
 }
 
 // maxTokenFrame bounds frames during authentication.
-func (b *Broker) maxTokenFrame() int32 {
-	return int32(b.config().GetInt("sasl.server.max.receive.size"))
+func (d *door) maxTokenFrame() int32 {
+	return int32(d.config().GetInt("sasl.server.max.receive.size"))
 }
 
 // serveBeforeTokens serves ApiVersions and SaslHandshake, and ends connections that ask for anything else.
-func (b *Broker) serveBeforeTokens(q *edge.Request, l *login) {
+func (d *door) serveBeforeTokens(q *edge.Request, l *login) {
 	r := served(q.Key)
 	fits := q.Version >= r.min && q.Version <= r.max
 	switch {
 	case q.Key == wire.KeyApiVersions && l.state == loginBegins:
 		if !fits {
-			b.refuseAPIVersions(q)
+			d.refuseAPIVersions(q)
 			return
 		}
 		m := new(wire.ApiVersionsRequest)
 		if !decoded(q, m) {
 			return
 		}
-		answer := serveAPIVersions(b, q, m)
+		answer := serveAPIVersions(d.Broker, q, m)
 		if answer.ErrorCode == wire.None {
 			l.state = loginHandshake
 		}
@@ -154,7 +183,7 @@ func (b *Broker) serveBeforeTokens(q *edge.Request, l *login) {
 	case q.Key == wire.KeySaslHandshake && fits:
 		m := new(wire.SaslHandshakeRequest)
 		if decoded(q, m) {
-			b.handshake(q, l, m.Mechanism)
+			d.handshake(q, l, m.Mechanism)
 		}
 	default:
 		l.state = loginFailed
@@ -175,15 +204,15 @@ func decoded(q *edge.Request, m wire.Message) bool {
 }
 
 // handshake begins the exchange of a mechanism (KIP-43, KIP-152).
-func (b *Broker) handshake(q *edge.Request, l *login, mechanism string) {
-	server := (*b.sasl.Load())[q.Conn().Listener()].server
+func (d *door) handshake(q *edge.Request, l *login, mechanism string) {
+	server := (*d.listeners.Load())[q.Conn().Listener()].server
 	l.framed = q.Version >= 1
 	answer := &wire.SaslHandshakeResponse{Mechanisms: server.Mechanisms()}
 	x, err := server.Begin(mechanism)
 	if err != nil {
 		answer.ErrorCode = wire.UnsupportedSaslMechanism
 		l.asked = mechanism
-		b.refuseLogin(q, l, "Unsupported SASL mechanism "+bounded(mechanism), err, answer)
+		d.refuseLogin(q, l, "Unsupported SASL mechanism "+bounded(mechanism), err, answer)
 		return
 	}
 	if l.again && mechanism != l.mechanism {
@@ -196,13 +225,13 @@ func (b *Broker) handshake(q *edge.Request, l *login, mechanism string) {
 }
 
 // serveToken takes one token of the mechanism, bare or in a SaslAuthenticate request.
-func (b *Broker) serveToken(q *edge.Request, l *login) {
+func (d *door) serveToken(q *edge.Request, l *login) {
 	if !l.framed {
-		b.step(q, l, q.Body)
+		d.step(q, l, q.Body)
 		return
 	}
 	if q.Key != wire.KeySaslAuthenticate {
-		b.refuseLogin(q, l, "a "+wire.APIName(q.Key)+" request came where SaslAuthenticate was due", nil, b.outOfOrder(q))
+		d.refuseLogin(q, l, "a "+wire.APIName(q.Key)+" request came where SaslAuthenticate was due", nil, d.outOfOrder(q))
 		return
 	}
 	if r := served(q.Key); q.Version < r.min || q.Version > r.max {
@@ -213,7 +242,7 @@ func (b *Broker) serveToken(q *edge.Request, l *login) {
 	m := new(wire.SaslAuthenticateRequest)
 	if decoded(q, m) {
 		l.renews = l.renews || q.Version > 0
-		b.step(q, l, m.AuthBytes)
+		d.step(q, l, m.AuthBytes)
 	}
 }
 
@@ -221,20 +250,20 @@ func (b *Broker) serveToken(q *edge.Request, l *login) {
 //
 // Differs from Kafka: only SaslHandshake and ApiVersions are answered with ILLEGAL_SASL_STATE. Any other request is not
 // taken apart before its sender is known.
-func (b *Broker) outOfOrder(q *edge.Request) response {
+func (d *door) outOfOrder(q *edge.Request) response {
 	r := served(q.Key)
 	fits := q.Version >= r.min && q.Version <= r.max
 	switch {
 	case q.Key == wire.KeySaslHandshake && fits:
-		return serveSASLHandshake(b, q, nil)
+		return serveSASLHandshake(d.Broker, q, nil)
 	case q.Key == wire.KeyApiVersions && fits:
-		return b.apiVersions(q, wire.IllegalSaslState)
+		return d.apiVersions(q, wire.IllegalSaslState)
 	}
 	return nil
 }
 
 // step hands a token to the exchange and sends its answer.
-func (b *Broker) step(q *edge.Request, l *login, token []byte) {
+func (d *door) step(q *edge.Request, l *login, token []byte) {
 	answer, done, err := l.exchange.Step(bytes.Clone(token))
 	if err == nil && done && l.again {
 		if who := l.exchange.Identity().Principal; who.Type != l.who.Type || who.Name != l.who.Name {
@@ -242,12 +271,12 @@ func (b *Broker) step(q *edge.Request, l *login, token []byte) {
 		}
 	}
 	if err != nil {
-		b.refuseStep(q, l, err)
+		d.refuseStep(q, l, err)
 		return
 	}
 	var lifetime int64
 	if done {
-		lifetime = b.loggedIn(q, l)
+		lifetime = d.loggedIn(q, l)
 	}
 	if !l.framed {
 		resp := q.BeginToken()
@@ -259,7 +288,7 @@ func (b *Broker) step(q *edge.Request, l *login, token []byte) {
 }
 
 // refuseStep ends an exchange that failed. The client sees no more of the reason than a Refusal allows.
-func (b *Broker) refuseStep(q *edge.Request, l *login, err error) {
+func (d *door) refuseStep(q *edge.Request, l *login, err error) {
 	text := "Authentication failed during authentication due to invalid credentials with SASL mechanism " + l.mechanism
 	var r *auth.Refusal
 	if errors.As(err, &r) {
@@ -272,36 +301,36 @@ func (b *Broker) refuseStep(q *edge.Request, l *login, err error) {
 	if l.framed {
 		answer = &wire.SaslAuthenticateResponse{ErrorCode: wire.SaslAuthenticationFailed, ErrorMessage: &text}
 	}
-	b.refuseLogin(q, l, text, err, answer)
+	d.refuseLogin(q, l, text, err, answer)
 }
 
 // loggedIn takes over what an exchange proved and gives the session's lifetime in ms, 0 without end (KIP-368).
-func (b *Broker) loggedIn(q *edge.Request, l *login) int64 {
+func (d *door) loggedIn(q *edge.Request, l *login) int64 {
 	proved := l.exchange.Identity()
 	l.state, l.exchange, l.who = loginDone, nil, proved.Principal
 	c := q.Conn()
 	c.Identity().SetPrincipal(proved.Principal)
 	c.SetFrameLimit(math.MaxInt32)
 	edge.TakeTokens(c, false)
-	l.counts.succeeded(b.world.Mono(), l)
+	l.counts.succeeded(d.world.Mono(), l)
 	lifetime, limited := int64(math.MaxInt64), false
-	if ms := b.maxReauthMs(c.Listener(), l.mechanism); ms > 0 {
+	if ms := d.maxReauthMs(c.Listener(), l.mechanism); ms > 0 {
 		lifetime, limited = ms, true
 	}
 	if proved.ExpiresMs != 0 {
-		lifetime, limited = min(lifetime, proved.ExpiresMs-clock.Millis(b.world.Now())), true
+		lifetime, limited = min(lifetime, proved.ExpiresMs-clock.Millis(d.world.Now())), true
 	}
 	if l.ends = 0; !limited {
 		return 0
 	}
 	lifetime = max(lifetime, 0)
-	l.ends = max(b.world.Mono()+time.Duration(min(lifetime, math.MaxInt64/int64(4*time.Millisecond)))*time.Millisecond, 1)
+	l.ends = max(d.world.Mono()+time.Duration(min(lifetime, math.MaxInt64/int64(4*time.Millisecond)))*time.Millisecond, 1)
 	return lifetime
 }
 
 // maxReauthMs is connections.max.reauth.ms as it holds for a mechanism of a listener.
-func (b *Broker) maxReauthMs(listener, mechanism string) int64 {
-	text, _ := b.config().ForListener(listener, strings.ToLower(mechanism)+".connections.max.reauth.ms")
+func (d *door) maxReauthMs(listener, mechanism string) int64 {
+	text, _ := d.config().ForListener(listener, strings.ToLower(mechanism)+".connections.max.reauth.ms")
 	ms, err := strconv.ParseInt(text, 10, 64)
 	if err != nil {
 		return 0 // the settings were checked: there is none
@@ -311,10 +340,10 @@ func (b *Broker) maxReauthMs(listener, mechanism string) int64 {
 
 // refuseLogin ends a connection whose authentication failed: after connection.failed.authentication.delay.ms it gets the answer, if
 // there is one, and is closed. Until then nothing is read of it.
-func (b *Broker) refuseLogin(q *edge.Request, l *login, text string, cause error, answer response) {
+func (d *door) refuseLogin(q *edge.Request, l *login, text string, cause error, answer response) {
 	l.state, l.exchange = loginFailed, nil
 	l.counts.failed(l)
-	b.tellRefused(q, l, text, cause)
+	d.tellRefused(q, l, text, cause)
 	edge.StopReading(q.Conn())
 	if answer != nil {
 		resp := q.Begin()
@@ -328,20 +357,20 @@ func (b *Broker) refuseLogin(q *edge.Request, l *login, text string, cause error
 		}
 		q.ReplyAndHangup(errLoginFailed)
 	}
-	delay := time.Duration(b.config().GetInt("connection.failed.authentication.delay.ms")) * time.Millisecond
+	delay := time.Duration(d.config().GetInt("connection.failed.authentication.delay.ms")) * time.Millisecond
 	if delay <= 0 {
 		end()
 		return
 	}
-	b.world.AfterFunc(delay, end)
+	d.world.AfterFunc(delay, end)
 }
 
 // errLoginFailed ends a connection; why was told already, so that to edge it is nothing out of the ordinary.
 var errLoginFailed = fmt.Errorf("authentication failed: %w", net.ErrClosed)
 
 // tellRefused logs a failed authentication: who as far as the mechanism says, from where, how and why.
-func (b *Broker) tellRefused(q *edge.Request, l *login, text string, cause error) {
-	skipped, ok := b.refusals.allow(b.world.Mono())
+func (d *door) tellRefused(q *edge.Request, l *login, text string, cause error) {
+	skipped, ok := d.refusals.allow(d.world.Mono())
 	if !ok {
 		return
 	}
@@ -357,7 +386,7 @@ func (b *Broker) tellRefused(q *edge.Request, l *login, text string, cause error
 	if cause != nil && cause.Error() != text {
 		attrs = append(attrs, "cause", bounded(cause.Error()))
 	}
-	b.logger.Info(what, append(attrs, "alike", skipped)...)
+	d.logger.Info(what, append(attrs, "alike", skipped)...)
 }
 
 // serveSASLHandshake answers a handshake of a peer that cannot begin (anew): it has authenticated, or is on a listener without SASL.

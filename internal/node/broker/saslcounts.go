@@ -53,9 +53,9 @@ func (c *loginCounts) failed(l *login) {
 	}
 }
 
-// emitLogins tells what became of authentications, by the names of Kafka's socket-server-metrics.
-func (b *Broker) emitLogins(out *metric.Sink) {
-	all := b.sasl.Load()
+// emit tells what became of authentications, by the names of Kafka's socket-server-metrics.
+func (d *door) emit(out *metric.Sink) {
+	all := d.listeners.Load()
 	if all == nil {
 		return
 	}

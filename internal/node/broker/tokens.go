@@ -16,7 +16,7 @@ import (
 const noTime = -1
 
 // mayUseTokens says whether a connection may ask for tokens: not if it was authenticated with one itself, or not at all.
-func (b *Broker) mayUseTokens(q *edge.Request) bool {
+func mayUseTokens(b *Broker, q *edge.Request) bool {
 	who := q.Conn().Identity().Principal()
 	switch b.protocols[q.Conn().Listener()] {
 	case config.Plaintext:
@@ -45,7 +45,7 @@ func serveCreateDelegationToken(b *Broker, q *edge.Request, m *wire.CreateDelega
 	}
 	code := wire.None
 	switch {
-	case !b.mayUseTokens(q):
+	case !mayUseTokens(b, q):
 		code = wire.DelegationTokenRequestNotAllowed
 	case owner != by && !b.allowed(q, acl.CreateTokens, acl.User, owner.String()):
 		code = wire.DelegationTokenAuthorizationFailed
@@ -67,7 +67,7 @@ func serveCreateDelegationToken(b *Broker, q *edge.Request, m *wire.CreateDelega
 
 // serveRenewDelegationToken lets a token live on.
 func serveRenewDelegationToken(b *Broker, q *edge.Request, m *wire.RenewDelegationTokenRequest, answer func(*wire.RenewDelegationTokenResponse)) {
-	if !b.mayUseTokens(q) {
+	if !mayUseTokens(b, q) {
 		answer(&wire.RenewDelegationTokenResponse{ErrorCode: wire.DelegationTokenRequestNotAllowed, ExpiryTimestampMs: noTime})
 		return
 	}
@@ -76,7 +76,7 @@ func serveRenewDelegationToken(b *Broker, q *edge.Request, m *wire.RenewDelegati
 
 // serveExpireDelegationToken has a token end earlier, or at once.
 func serveExpireDelegationToken(b *Broker, q *edge.Request, m *wire.ExpireDelegationTokenRequest, answer func(*wire.ExpireDelegationTokenResponse)) {
-	if !b.mayUseTokens(q) {
+	if !mayUseTokens(b, q) {
 		answer(&wire.ExpireDelegationTokenResponse{ErrorCode: wire.DelegationTokenRequestNotAllowed, ExpiryTimestampMs: noTime})
 		return
 	}
@@ -89,7 +89,7 @@ func serveDescribeDelegationToken(b *Broker, q *edge.Request, m *wire.DescribeDe
 	out := &wire.DescribeDelegationTokenResponse{Tokens: []wire.DescribeDelegationTokenResponseDescribedDelegationToken{}}
 	secret := b.config().GetString("delegation.token.secret.key")
 	switch {
-	case !b.mayUseTokens(q):
+	case !mayUseTokens(b, q):
 		out.ErrorCode = wire.DelegationTokenRequestNotAllowed
 		return out
 	case secret == "":
