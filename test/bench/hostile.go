@@ -21,9 +21,10 @@ const (
 	claimed = 512 << 10
 	// hostileBegin is what each sends at once, hostileDrip what each adds in a round over all of them.
 	hostileBegin, hostileDrip = 4 << 10, 64
-	// hostileWriters share the connections; each begins a round when the last is over, and not more often than hostileRound.
+	// hostileWriters share the connections; each writes to hostilePiece of its own and pauses, so that a round takes a second.
 	hostileWriters = 4
-	hostileRound   = time.Second
+	hostilePiece   = 25
+	hostilePause   = 10 * time.Millisecond
 	// politePause is between two requests of the client that behaves.
 	politePause = 2 * time.Millisecond
 )
@@ -213,12 +214,13 @@ func (f *flooding) write() {
 	binary.BigEndian.PutUint32(begin, claimed)
 	begin = append(begin, make([]byte, hostileBegin-len(begin))...)
 	for {
-		round := time.After(hostileRound)
 		for i, c := range conns {
-			select {
-			case <-f.stopped:
-				return
-			default:
+			if i%hostilePiece == 0 {
+				select {
+				case <-f.stopped:
+					return
+				case <-time.After(hostilePause):
+				}
 			}
 			if c != nil {
 				if _, err := c.Write(begin[:hostileDrip]); err != nil {
@@ -235,11 +237,6 @@ func (f *flooding) write() {
 			_, _ = c.Write(begin) // the next round sees what became of it
 			f.open.Add(1)
 			conns[i] = c
-		}
-		select {
-		case <-round:
-		case <-f.stopped:
-			return
 		}
 	}
 }

@@ -85,14 +85,19 @@ func capacityFor(n int) int {
 func (p *pools) buffer(n int) *Buffer {
 	k := classOf(n)
 	if k < 0 {
-		b := &Buffer{data: make([]byte, n), class: -1, home: p}
-		b.refs.Store(1)
-		return b
+		return exactly(n)
 	}
 	b, _ := p.buffers[k].Get().(*Buffer)
 	if b == nil {
 		b = &Buffer{data: make([]byte, classBytes[k]), class: k, home: p}
 	}
+	b.refs.Store(1)
+	return b
+}
+
+// exactly makes a buffer of n bytes that no pool keeps.
+func exactly(n int) *Buffer {
+	b := &Buffer{data: make([]byte, n), class: -1}
 	b.refs.Store(1)
 	return b
 }

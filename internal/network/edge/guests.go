@@ -13,7 +13,7 @@ const (
 	// maxGuests bounds their number, and maxGuestBytes the unfinished frames of all of them: beyond either, whoever has been
 	// one longest is sent away.
 	maxGuests     = 20_000
-	maxGuestBytes = 32 << 20
+	maxGuestBytes = 96 << 20
 	// guestFloor is what a guest may hold without being counted: a connection that waits has this in any case.
 	guestFloor = 1 << 10
 )

@@ -171,16 +171,19 @@ func (in *reader) makeRoom(total, have int) {
 	if total > in.trust {
 		need = min(need, max(growth*have, classBytes[in.stage]))
 	}
-	need = capacityFor(need)
-	known := c.guest.Load() == nil
-	if known && need > largeFrame {
+	if c.guest.Load() != nil {
+		// Half as much again as has come, not a byte more: there may be very many of them.
+		in.move(exactly(min(max(total, classBytes[classTiny]), have+max(have/2, classBytes[classTiny]))))
+		return
+	}
+	if need = capacityFor(need); need > largeFrame {
 		if need = in.afford(need, capacityFor(total)); need == 0 {
 			return
 		}
 	}
 	in.move(c.pools.buffer(need))
 	in.unhold()
-	if known && need > largeFrame {
+	if need > largeFrame {
 		c.held.Store(int64(need))
 	}
 }
