@@ -189,7 +189,7 @@ func (p *jaasParser) login() (Login, error) {
 		l.Options[key.text] = p.token.text
 	}
 	if p.token.kind == jaasEnd {
-		return Login{}, p.fail("JAAS config entry not terminated by semi-colon")
+		return Login{}, p.fail("Entry not terminated by semi-colon")
 	}
 	return l, nil
 }

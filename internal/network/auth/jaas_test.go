@@ -18,11 +18,11 @@ func TestJAASErrorsNameThePlace(t *testing.T) {
 		"m required\n ä=\"geheim\"\n  =b;":    "The name of an option is missing in JAAS config (line 3, column 3)",
 		`m geheim;`:                           "Invalid login module control flag: write required, requisite, sufficient or optional in JAAS config (line 1, column 3)",
 		`m`:                                   "Login module control flag not specified in JAAS config (line 1, column 2)",
-		`m required password="geheim"`:        "JAAS config entry not terminated by semi-colon in JAAS config (line 1, column 29)",
-		`m required password="geheim;`:        "JAAS config entry not terminated by semi-colon in JAAS config (line 1, column 29)",
+		`m required password="geheim"`:        "Entry not terminated by semi-colon in JAAS config (line 1, column 29)",
+		`m required password="geheim;`:        "Entry not terminated by semi-colon in JAAS config (line 1, column 29)",
 		``:                                    "Login module not specified in JAAS config",
 		`m required; n required a="geheim";`:  "JAAS config property contains 2 login modules, should be 1 module",
-		`KafkaServer { m required a="geheim"`: "JAAS config entry not terminated by semi-colon in JAAS config (line 1, column 36)",
+		`KafkaServer { m required a="geheim"`: "Entry not terminated by semi-colon in JAAS config (line 1, column 36)",
 	} {
 		_, err := ParseJAAS(text)
 		if err == nil || err.Error() != want || strings.Contains(err.Error(), "geheim") {

@@ -2,6 +2,7 @@ package auth
 
 import (
 	"encoding/json"
+	"encoding/pem"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -150,6 +151,33 @@ func TestKeysStayWhenTheProviderFails(t *testing.T) {
 	world.Advance(time.Minute)
 	if p.asked != 6 {
 		t.Errorf("in a minute asked %d times, want every 10 s", p.asked)
+	}
+}
+
+func TestKeysOverTLS(t *testing.T) {
+	world := clock.NewHand(1)
+	keys := newSigner(t)
+	text, err := json.Marshal(keys.set)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(text) }))
+	p.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
+	p.StartTLS()
+	t.Cleanup(p.Close)
+	own := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: p.Certificate().Raw})
+	for options, want := range map[string]string{
+		"": "unable to find a suitable verification key",
+		`ssl.truststore.certificates="` + strings.ReplaceAll(string(own), "\n", `\n`) + `"`: "User:alice",
+		`ssl.truststore.type=PEM ssl.truststore.location="/trust.pem"`:                      "User:alice",
+	} {
+		o := testOptions(world, oauthSettings(p.URL, "OAUTHBEARER sasl.jaas.config", oauthModule+" required "+options+";"), OAuthBearer)
+		o.ReadFile = func(string) ([]byte, error) { return own, nil }
+		s := newServer(t, o)
+		world.Run()
+		if v := bearerVerdict(t, s, keys.token(t, jwtCases()[0])); !strings.Contains(v, want) {
+			t.Errorf("%.40s: %s, want %s", options, v, want)
+		}
 	}
 }
 

@@ -1,7 +1,9 @@
 // Lets Apache Kafka's own SASL servers and parsers judge what peers and operators may write:
 //
-//     java -Dorg.apache.kafka.sasl.oauthbearer.allowed.urls=file:$PWD/jwks.json -cp "$KAFKA_HOME/lib/*" Verdicts.java verdicts.txt > new.txt
+//     java -Dorg.apache.kafka.sasl.oauthbearer.allowed.urls=file:$PWD/jwks.json -Dorg.apache.kafka.sasl.oauthbearer.allowed.files=$PWD/jwks.json \
+//         -cp "$KAFKA_HOME/lib/*" Verdicts.java verdicts.txt > new.txt
 //
+// The cases and the keys of their tokens come from `go test -run TestWriteCases -rewrite`.
 // A line is "VERDICT : KIND NAME ARGUMENTS", arguments in hex; the verdict is put in anew:
 //
 //     ok WHAT        it passes, and what came of it (in hex)
