@@ -43,7 +43,6 @@ func allRows() []*row {
 		freshRow("fresh/single", "one 1 KB record a request, 1 connection", single(1), [3]goal{{ratioMost, 0.22}}),
 		memoryRow(),
 		hostileRow(),
-		hostileRow(),
 		recoveryRow(),
 		groupLoadRow(),
 		compactionRow(),
