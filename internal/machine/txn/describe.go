@@ -30,6 +30,15 @@ func (m *Machine) Describe(id string) wire.DescribeTransactionsResponseTransacti
 	return out
 }
 
+// Count adds to the number of transactional ids in each state.
+func (m *Machine) Count(states *[Dead]int) {
+	for _, t := range m.txns { //unordered: numbers
+		if t.state < Dead {
+			states[t.state]++
+		}
+	}
+}
+
 // Filter is what ListTransactions asks for; an empty part asks for nothing.
 type Filter struct {
 	States      []State

@@ -342,8 +342,13 @@ func asks(b *Broker, add bool) bool {
 // askTransaction asks whether partitions take part in a transaction, or, for clients that leave that to the broker, has
 // them take part; done gets a code for each. Before it is decided after a wait, again is called.
 func (b *Broker) askTransaction(id string, p txn.Producer, list []txn.Partition, add bool, again func(), done func([]wire.Code)) {
+	began := b.world.Mono()
+	answered := func(codes []wire.Code) {
+		b.verified.counted(b.world.Mono()-began, codes)
+		done(codes)
+	}
 	if !add {
-		b.transactions.VerifyPartitions(id, p, list, again, done)
+		b.transactions.VerifyPartitions(id, p, list, again, answered)
 		return
 	}
 	b.transactions.AddPartitions(id, p, list, again, func(code wire.Code) {
@@ -351,7 +356,7 @@ func (b *Broker) askTransaction(id string, p txn.Producer, list []txn.Partition,
 		for i := range codes {
 			codes[i] = code
 		}
-		done(codes)
+		answered(codes)
 	})
 }
 

@@ -23,6 +23,7 @@ type loader[M machine] struct {
 	machine M
 	from    int64 // what to read next
 	end     int64 // where the log ended at the election
+	began   time.Duration
 	buf     []byte
 	scratch []byte
 	skipped int
@@ -151,6 +152,7 @@ func (l *loader[M]) finish() {
 		return
 	}
 	s.machine, s.status = l.machine, active
+	s.loads, s.loadTook = s.loads+1, s.opts.world.Mono()-l.began
 	t := s.begin()
 	if l.skipped > 0 {
 		t.calls = append(t.calls, func() {

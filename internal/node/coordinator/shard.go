@@ -152,6 +152,8 @@ type shard[M machine] struct {
 	sending  bool
 	flying   int  // batches, and lists of markers, that have been handed over and of whose outcome nothing is known
 	reload   bool // load anew once nothing is flying
+	loads    int
+	loadTook time.Duration // the last one
 	timer    clock.Timer
 	armed    int64 // Mono the timer is set to, 0 for none
 }
@@ -502,7 +504,7 @@ func (s *shard[M]) elect(epoch int32, log Log) {
 
 // load begins to load in the background. The caller holds the lock.
 func (s *shard[M]) load() {
-	l := &loader[M]{shard: s, term: s.term, log: s.log, machine: s.create(), from: s.log.Start(), end: s.log.End()}
+	l := &loader[M]{shard: s, term: s.term, log: s.log, machine: s.create(), from: s.log.Start(), end: s.log.End(), began: s.opts.world.Mono()}
 	s.opts.world.Go("load "+s.opts.topic, l.run)
 }
 

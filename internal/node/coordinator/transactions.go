@@ -66,6 +66,7 @@ type Transactions struct {
 	shardSet[*txnMachine]
 	around  Surroundings
 	version atomic.Int32 // of the feature transaction.version
+	waiting atomic.Int64 // markers to be tried again
 }
 
 // NewTransactions makes a coordinator that leads nothing yet.
@@ -255,7 +256,11 @@ func (c *Transactions) marked(s *txnShard, markers *txn.Markers, settled []txn.P
 	if len(left) > 0 {
 		rest := *markers
 		rest.Partitions = left
-		c.opts.world.AfterFunc(pause, func() { c.mark(s, &rest, term, min(2*pause, markerRetryMax)) })
+		c.waiting.Add(int64(len(left)))
+		c.opts.world.AfterFunc(pause, func() {
+			c.waiting.Add(-int64(len(left)))
+			c.mark(s, &rest, term, min(2*pause, markerRetryMax))
+		})
 	}
 }
 
