@@ -65,6 +65,7 @@ type broker struct {
 	dir        string
 	properties string
 	jvm        []string // options of Kafka's virtual machine, before the class
+	format     []string // more arguments of the tool that formats the directory; none: Moldau does it by itself
 	cmd        *exec.Cmd
 	done       chan error
 }
@@ -110,15 +111,12 @@ func (b *broker) start(ctx context.Context) error {
 		return err
 	}
 	defer log.Close()
+	if err := b.formatted(ctx); err != nil {
+		return err
+	}
 	if b.name == moldauName {
 		b.cmd = exec.Command(b.s.moldau, "start", "--config", b.properties)
 	} else {
-		if _, err := os.Stat(filepath.Join(b.dir, "meta.properties")); err != nil {
-			format := b.s.java(ctx, "kafka.tools.StorageTool", "format", "-t", "4L6g3nShT-eMCtK--X86sw", "-c", b.properties)
-			if out, err := format.CombinedOutput(); err != nil {
-				return fmt.Errorf("Kafka cannot format %s: %w\n%s", b.dir, err, out)
-			}
-		}
 		b.cmd = b.s.java(context.Background(), append(slices.Clone(b.jvm), "kafka.Kafka", b.properties)...)
 	}
 	b.cmd.Stdout, b.cmd.Stderr = log, log
@@ -131,6 +129,22 @@ func (b *broker) start(ctx context.Context) error {
 		b.kill()
 		tail, _ := os.ReadFile(log.Name())
 		return fmt.Errorf("%s does not serve: %w\n%s", b.name, err, tail[max(0, len(tail)-2000):])
+	}
+	return nil
+}
+
+// formatted makes an empty directory a cluster's.
+func (b *broker) formatted(ctx context.Context) error {
+	if _, err := os.Stat(filepath.Join(b.dir, "meta.properties")); err == nil || b.name == moldauName && len(b.format) == 0 {
+		return nil
+	}
+	args := append([]string{"format", "-t", "4L6g3nShT-eMCtK--X86sw", "-c", b.properties}, b.format...)
+	cmd := exec.CommandContext(ctx, b.s.moldau, append([]string{"storage"}, args...)...)
+	if b.name == kafkaName {
+		cmd = b.s.java(ctx, append([]string{"kafka.tools.StorageTool"}, args...)...)
+	}
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("%s cannot format %s: %w\n%s", b.name, b.dir, err, out)
 	}
 	return nil
 }

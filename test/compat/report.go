@@ -43,6 +43,7 @@ type report struct {
 	mu      sync.Mutex
 	cells   map[string]map[string]result // client on broker, then check
 	rows    []string
+	grids   []*grid
 	single  []string // names of the checks outside the table, in order
 	singles map[string]result
 }
@@ -104,6 +105,49 @@ func parseChecks(output string) map[string]result {
 	return got
 }
 
+// grid is a table of its own: checks down, clients on brokers across.
+type grid struct {
+	title      string
+	rows, cols []string
+	cells      map[[2]string]result // by row and column
+}
+
+// grid begins a table.
+func (r *report) grid(title string) *grid {
+	g := &grid{title: title, cells: map[[2]string]result{}}
+	r.grids = append(r.grids, g)
+	return g
+}
+
+func (g *grid) note(row, col string, res result) {
+	if !slices.Contains(g.rows, row) {
+		g.rows = append(g.rows, row)
+	}
+	if !slices.Contains(g.cols, col) {
+		g.cols = append(g.cols, col)
+	}
+	g.cells[[2]string{row, col}] = res
+}
+
+// print writes the table, its columns by number with what they are above.
+func (g *grid) print(w io.Writer) {
+	fmt.Fprintf(w, "\n%s\n", g.title)
+	for i, c := range g.cols {
+		fmt.Fprintf(w, "  %d: %s\n", i+1, c)
+	}
+	fmt.Fprintf(w, "%-72s", "")
+	for i := range g.cols {
+		fmt.Fprintf(w, " %-4d", i+1)
+	}
+	for _, row := range g.rows {
+		fmt.Fprintf(w, "\n%-72s", row)
+		for _, col := range g.cols {
+			fmt.Fprintf(w, " %-4s", cell(g.cells[[2]string{row, col}]))
+		}
+	}
+	fmt.Fprintln(w)
+}
+
 func (r *report) note(name string, res result) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -142,6 +186,14 @@ func (r *report) print(w io.Writer) (failed int) {
 	for _, row := range r.rows {
 		for _, name := range slices.Concat(halves...) {
 			count(row+", "+name, r.cells[row][name])
+		}
+	}
+	for _, g := range r.grids {
+		g.print(w)
+		for _, row := range g.rows {
+			for _, col := range g.cols {
+				count(row+", "+col, g.cells[[2]string{row, col}])
+			}
 		}
 	}
 	for _, name := range r.single {

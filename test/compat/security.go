@@ -120,13 +120,15 @@ type securityBroker struct {
 	rows    []securityRow
 	outcome map[string]outcomes // by client
 	rights  outcomes
+	probes  outcomes
 	printed []ranTool
 }
 
 // outcomes are the lines of a script, by the name before the tab.
 type outcomes struct {
-	names []string
-	text  map[string]string
+	names   []string
+	text    map[string]string
+	differs map[string]string // why Moldau's is another on purpose
 }
 
 // lines runs a script that prints them; what it says on its standard error goes to a file.
@@ -227,6 +229,7 @@ func (p *securitySuite) broker(name string) (*securityBroker, error) {
 	if err != nil {
 		return nil, err
 	}
+	inner.format = []string{"--add-scram", "SCRAM-SHA-256=[name=fay,password=fay-secret]"}
 	b := &securityBroker{broker: inner, outcome: map[string]outcomes{}}
 	for i := range b.ports {
 		if b.ports[i], err = p.freePort(); err != nil {
@@ -283,6 +286,10 @@ func (p *securitySuite) on(ctx context.Context, b *securityBroker) error {
 	defer wg.Wait()
 	wg.Go(func() { // the tools first: they print all rules
 		p.report.check("Kafka's tools for security run on "+b.name, p.tools(ctx, b))
+		p.probe(ctx, b)
+		if slices.Contains(p.options.brokers, moldauName) {
+			p.ownCommands(ctx, b)
+		}
 		p.report.check("java/Rights.java runs on "+b.name, p.rights(ctx, b))
 	})
 	for _, c := range securityClients {
@@ -305,7 +312,7 @@ func (p *securitySuite) users(ctx context.Context, b *securityBroker) error {
 		return err
 	}
 	made, err := admin.AlterUserSCRAMs(ctx, nil, []kadm.UpsertSCRAM{
-		{User: "sam", Mechanism: kadm.ScramSha256, Iterations: 4096, Password: "sam-secret"},
+		{User: "sam", Mechanism: kadm.ScramSha256, Iterations: 4096, Password: "sam-secret"}, // fay is there since format
 		{User: "sue", Mechanism: kadm.ScramSha512, Iterations: 8192, Password: "sue-secret"},
 	})
 	if err == nil {
@@ -314,7 +321,7 @@ func (p *securitySuite) users(ctx context.Context, b *securityBroker) error {
 	if err != nil {
 		return fmt.Errorf("SCRAM credentials: %w", err)
 	}
-	for _, user := range []string{"pia", "sam", "sue", "oda", "tom", "gus", "alice@moldau", "CN=bob,O=Moldau"} {
+	for _, user := range []string{"pia", "sam", "sue", "oda", "tom", "gus", "fay", "alice@moldau", "CN=bob,O=Moldau"} {
 		rule := kadm.NewACLs().Allow("User:" + user).AllowHosts().ResourcePatternType(kadm.ACLPatternPrefixed)
 		topics := rule.Topics("sec-"+plainName(user)).Operations(kmsg.ACLOperationCreate, kmsg.ACLOperationRead, kmsg.ACLOperationWrite)
 		if err := created(admin.CreateACLs(ctx, topics)); err != nil {

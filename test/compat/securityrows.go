@@ -82,6 +82,7 @@ func (p *securitySuite) saslRows(b *securityBroker, listener int, t delegatedTok
 		add(m.mechanism, "wrong password", m.user, m.user, m.user+"-secreT", refusedSASL)
 		add(m.mechanism, "unknown user", m.user, "nobody", m.user+"-secret", refusedSASL)
 	}
+	add("SCRAM-SHA-256", "user made by format", "fay", "fay", "fay-secret", forbidden)
 	add("SCRAM-SHA-512", "user of SCRAM-SHA-256 only", "sam", "sam", "sam-secret", refusedSASL)
 	token := func(name, token string, ends ending) {
 		add("OAUTHBEARER", name, "oda", "", "", ends).Token = token
@@ -156,24 +157,27 @@ func (p *securitySuite) compare() {
 			moldau = b
 		}
 	}
+	table := p.report.grid("Who may connect, and is known as who")
 	for _, b := range p.brokers {
 		for _, c := range securityClients {
 			if !slices.Contains(p.clients, c.name) {
 				continue
 			}
 			for _, r := range b.rows {
-				name := fmt.Sprintf("%s, %s on %s", r.Name, c.name, b.name)
+				res := result{state: "ok"}
 				if why := lacksRow(c.name, r); why != "" {
-					p.report.note(name, result{"skip", why})
-					continue
+					res = result{"skip", why}
+				} else if err := p.outcome(c.name, r, b, kafka); err != nil {
+					res = result{"fail", err.Error()}
 				}
-				p.report.check(name, p.outcome(c.name, r, b, kafka))
+				table.note(r.Name, c.name+" on "+b.name, res)
 			}
 		}
 	}
 	if moldau != nil && kafka != nil {
 		p.compareTools(moldau, kafka)
-		p.compareRights(moldau, kafka)
+		p.compareOutcomes("rights", moldau.rights, kafka.rights)
+		p.compareOutcomes("probe", moldau.probes, kafka.probes)
 	}
 }
 

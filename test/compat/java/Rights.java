@@ -55,8 +55,8 @@ public class Rights {
     }
 
     static Map<String, Object> settings(String user) {
-        Map<String, Object> c = new HashMap<>(Map.of("bootstrap.servers", user == null ? everything : listener, "default.api.timeout.ms", "10000", "request.timeout.ms", "5000",
-            "max.block.ms", "10000", "delivery.timeout.ms", "10000", "linger.ms", "0", "metadata.max.age.ms", "500"));
+        Map<String, Object> c = new HashMap<>(Map.of("bootstrap.servers", user == null ? everything : listener, "default.api.timeout.ms", "40000", "request.timeout.ms", "15000",
+            "max.block.ms", "40000", "delivery.timeout.ms", "40000", "linger.ms", "0", "metadata.max.age.ms", "500"));
         if (user == null) return c;
         c.put("security.protocol", "SASL_PLAINTEXT");
         c.put("sasl.mechanism", "PLAIN");
@@ -109,7 +109,7 @@ public class Rights {
     /** Asks again until it ends so, for a while: a change of rights takes a moment to be everywhere. Notes how it ended last. */
     static void until(String begins, String name, Ask a) throws Exception {
         String got = "";
-        for (long end = System.nanoTime() + 10_000_000_000L; System.nanoTime() < end && !(got = outcome(a)).startsWith(begins); ) Thread.sleep(50);
+        for (long end = System.nanoTime() + 20_000_000_000L; System.nanoTime() < end && !(got = outcome(a)).startsWith(begins); ) Thread.sleep(50);
         note(name, got);
     }
 

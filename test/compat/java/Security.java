@@ -72,8 +72,8 @@ public class Security {
         try (KafkaConsumer<String, String> consumer = new KafkaConsumer<>(c, new StringDeserializer(), new StringDeserializer())) {
             consumer.subscribe(List.of(topic));
             int got = 0;
-            for (long end = System.nanoTime() + 20_000_000_000L; got < 3; ) {
-                if (System.nanoTime() > end) throw new IllegalStateException("got " + got + " of 3 records in 20 s");
+            for (long end = System.nanoTime() + 40_000_000_000L; got < 3; ) {
+                if (System.nanoTime() > end) throw new IllegalStateException("got " + got + " of 3 records in 40 s");
                 got += consumer.poll(Duration.ofMillis(200)).count();
             }
             consumer.commitSync();
@@ -91,7 +91,7 @@ public class Security {
 
     static Map<String, Object> settings(JsonNode row) {
         Map<String, Object> c = new HashMap<>(Map.of("bootstrap.servers", text(row, "bootstrap"), "security.protocol", text(row, "protocol"),
-            "default.api.timeout.ms", "10000", "request.timeout.ms", "5000", "max.block.ms", "10000", "delivery.timeout.ms", "10000", "linger.ms", "0"));
+            "default.api.timeout.ms", "40000", "request.timeout.ms", "15000", "max.block.ms", "40000", "delivery.timeout.ms", "40000", "linger.ms", "0"));
         if (!text(row, "ca").isEmpty()) {
             c.put("ssl.truststore.location", text(row, "ca") + ".p12");
             c.put("ssl.truststore.type", "PKCS12");

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 
-ROWS_AT_ONCE, LIMIT = 6, 20
+ROWS_AT_ONCE, LIMIT = 6, 40
 FATAL = {KafkaError._AUTHENTICATION, KafkaError._SSL, KafkaError.SASL_AUTHENTICATION_FAILED, KafkaError.UNSUPPORTED_SASL_MECHANISM}
 printing = threading.Lock()
 
@@ -19,7 +19,7 @@ class Refused(Exception):
 
 
 def settings(row, errors):
-    c = {"bootstrap.servers": row["bootstrap"], "security.protocol": row["protocol"], "socket.timeout.ms": 5000, "error_cb": errors.append,
+    c = {"bootstrap.servers": row["bootstrap"], "security.protocol": row["protocol"], "socket.timeout.ms": 15_000, "error_cb": errors.append,
          "log_level": 0, "reconnect.backoff.ms": 100}
     if row.get("ca"):
         c["ssl.ca.location"] = row["ca"] + ".crt"
@@ -89,7 +89,7 @@ def run(row):
         until(made.done, errors, admin.poll)
         made.result()
         step = "produce"
-        p = Producer({**settings(row, errors), "linger.ms": 0, "message.timeout.ms": 10_000})
+        p = Producer({**settings(row, errors), "linger.ms": 0, "message.timeout.ms": 40_000})
         produce(p, errors, topic, ["v0", "v1", "v2"])
         if row.get("rest"):
             p.poll(int(row["rest"]) / 1000)

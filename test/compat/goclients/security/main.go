@@ -19,7 +19,7 @@ import (
 // Rows run side by side, and how long each may take.
 const (
 	rowsAtOnce = 6
-	rowLimit   = 20 * time.Second
+	rowLimit   = 40 * time.Second
 )
 
 // row is one way to connect, and what to do then.
