@@ -1,12 +1,10 @@
 package node
 
 import (
-	"bytes"
 	"fmt"
 	"strings"
 
 	"github.com/moldau/moldau/internal/config"
-	"github.com/moldau/moldau/internal/format/wire"
 	"github.com/moldau/moldau/internal/machine/acl"
 	"github.com/moldau/moldau/internal/machine/metadata"
 	"github.com/moldau/moldau/internal/node/broker"
@@ -46,34 +44,7 @@ func (n *Node) authorize(img *metadata.Image, d *metadata.Delta) {
 	case d == nil:
 		n.authorizer.SetRules(acl.NewSet(aclConfig(n.static), img.ACLs()))
 	case d.Changed().ACLs:
-		added, removed := changedACLs(d.Base().ACLs(), img.ACLs())
+		added, removed := img.ACLsSince(d.Base())
 		n.authorizer.SetRules(n.authorizer.Rules().With(added, removed))
 	}
-}
-
-// changedACLs are the rules by which two lists, sorted by id, differ.
-func changedACLs(before, after []*wire.AccessControlEntryRecord) (added []*wire.AccessControlEntryRecord, removed []wire.UUID) {
-	for len(before) > 0 || len(after) > 0 {
-		order := 0
-		switch {
-		case len(before) == 0:
-			order = 1
-		case len(after) == 0:
-			order = -1
-		default:
-			order = bytes.Compare(before[0].ID[:], after[0].ID[:])
-		}
-		switch {
-		case order < 0:
-			removed, before = append(removed, before[0].ID), before[1:]
-		case order > 0:
-			added, after = append(added, after[0]), after[1:]
-		default:
-			if before[0] != after[0] {
-				added = append(added, after[0])
-			}
-			before, after = before[1:], after[1:]
-		}
-	}
-	return added, removed
 }

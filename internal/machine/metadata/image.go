@@ -207,6 +207,23 @@ func (i *Image) EachACL() iter.Seq[*wire.AccessControlEntryRecord] {
 	return maps.Values(i.acls) //unordered: said above
 }
 
+// ACLsSince gives the access rules that an earlier image does not have, and the ids of those that only it has, both sorted by id.
+func (i *Image) ACLsSince(old *Image) (added []*wire.AccessControlEntryRecord, removed []wire.UUID) {
+	for id, r := range i.acls { //unordered: sorted below
+		if old.acls[id] != r {
+			added = append(added, r)
+		}
+	}
+	for id := range old.acls { //unordered: sorted below
+		if i.acls[id] == nil {
+			removed = append(removed, id)
+		}
+	}
+	slices.SortFunc(added, func(a, b *wire.AccessControlEntryRecord) int { return slices.Compare(a.ID[:], b.ID[:]) })
+	slices.SortFunc(removed, func(a, b wire.UUID) int { return slices.Compare(a[:], b[:]) })
+	return added, removed
+}
+
 // Tokens gives the delegation tokens, sorted by id.
 func (i *Image) Tokens() []*wire.DelegationTokenRecord { return sortedValues(i.tokens) }
 
