@@ -133,6 +133,20 @@ func TestUnknownUsersLookKnown(t *testing.T) {
 	}
 }
 
+// TestUnknownUsersStayTheSame: with the cluster's secret all nodes show the same salt, before and after a restart.
+func TestUnknownUsersStayTheSame(t *testing.T) {
+	salt := func(seed uint64, set settings) string {
+		s := newServer(t, testOptions(clock.NewHand(seed), set, ScramSHA256))
+		_, answer := verdict(begin(t, s, ScramSHA256), []byte("n,,n=mallory,r=nonce"))
+		_, rest, _ := strings.Cut(string(answer), ",")
+		return rest
+	}
+	shared := settings{"delegation.token.secret.key": "secret"}
+	if salt(1, shared) != salt(2, shared) || salt(1, settings{}) == salt(2, settings{}) {
+		t.Error(salt(1, shared), salt(2, shared), salt(1, settings{}), salt(2, settings{}))
+	}
+}
+
 // TestReplayedProof: what was good in one exchange is not in another.
 func TestReplayedProof(t *testing.T) {
 	s := newServer(t, testOptions(clock.NewHand(1), nil, ScramSHA256))

@@ -154,6 +154,21 @@ func TestKeysStayWhenTheProviderFails(t *testing.T) {
 	}
 }
 
+// TestCloseEndsAFetch: a provider that does not answer holds nobody up.
+func TestCloseEndsAFetch(t *testing.T) {
+	asked := make(chan struct{})
+	p := newProvider(t, jose.JSONWebKeySet{})
+	p.answer = func(_ http.ResponseWriter, r *http.Request) {
+		close(asked)
+		<-r.Context().Done()
+	}
+	world := new(clock.Real)
+	s := newServer(t, testOptions(world, oauthSettings(p.URL), OAuthBearer))
+	<-asked
+	s.Close()
+	world.Wait()
+}
+
 func TestKeysOverTLS(t *testing.T) {
 	world := clock.NewHand(1)
 	keys := newSigner(t)

@@ -30,8 +30,9 @@ type scram struct {
 	hash        func() hash.Hash
 	credentials Credentials
 	world       clock.World
-	// secret makes up the same salt for the same unknown name as long as the process lives.
-	secret [32]byte
+	// secret makes up the same salt for the same unknown name: on all nodes and for ever if there is a delegation.token.secret.key, else
+	// as long as the process lives.
+	secret []byte
 }
 
 func newScram(o *Options, mechanism string) (func() method, error) {
@@ -44,9 +45,14 @@ func newScram(o *Options, mechanism string) (func() method, error) {
 	if o.Credentials == nil {
 		return nil, errors.New("there is no store of credentials for SCRAM")
 	}
-	s := &scram{name: mechanism, hash: sha256.New, credentials: o.Credentials, world: o.World, secret: randomKey(o.World)}
+	s := &scram{name: mechanism, hash: sha256.New, credentials: o.Credentials, world: o.World}
 	if mechanism == ScramSHA512 {
 		s.hash = sha512.New
+	}
+	random := randomKey(o.World)
+	s.secret = random[:]
+	if shared, ok := o.Setting(mechanism, "delegation.token.secret.key"); ok && shared != "" {
+		s.secret = s.mac([]byte(shared), "users that there are not")
 	}
 	return func() method { return &scramExchange{mechanism: s} }, nil
 }
@@ -73,8 +79,8 @@ func base36(random []byte) string {
 
 // unknown makes up a credential that nobody can have proved. Its salt looks like one that Kafka's tools make.
 func (s *scram) unknown(kind, name string) Credential {
-	salt := s.mac(s.secret[:], "salt", kind, name)
-	key := s.mac(s.secret[:], "key", kind, name)
+	salt := s.mac(s.secret, "salt", kind, name)
+	key := s.mac(s.secret, "key", kind, name)
 	return Credential{Salt: []byte(base36(salt)), StoredKey: key, ServerKey: key, Iterations: minIterations}
 }
 
