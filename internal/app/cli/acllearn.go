@@ -38,6 +38,8 @@ type learned struct {
 	Commands  []string     `json:"commands"`
 	// Denied is how many different things the principal wanted and could not do; without --denied no rule is proposed for them.
 	Denied int `json:"denied"`
+	// Wider are topics that a prefix covers although the principal did nothing to them.
+	Wider []string `json:"wider,omitempty"`
 }
 
 func (a *access) learn() *cobra.Command {
@@ -65,6 +67,9 @@ share a beginning up to a separator become one rule for the prefix; rights that 
 					return err
 				}
 				l := learnRules(args[0], entries, denied, exact)
+				if err := l.compare(ctx, kadm.NewClient(cl), entries); err != nil {
+					return err
+				}
 				return a.print(l, func(w io.Writer) { printLearned(w, &l, denied) })
 			})
 		},
@@ -161,6 +166,33 @@ func learnRules(principal string, entries []usageEntry, denied, exact bool) lear
 	}
 	l.Commands = commands(rules)
 	return l
+}
+
+// compare finds topics that prefixes cover beside those that the principal used.
+func (l *learned) compare(ctx context.Context, a *kadm.Client, entries []usageEntry) error {
+	var prefixes []string
+	for _, r := range l.Rules {
+		if r.Pattern == acl.Prefixed.String() && r.ResourceType == acl.Topic.String() {
+			prefixes = append(prefixes, r.Name)
+		}
+	}
+	if len(prefixes) == 0 {
+		return nil
+	}
+	topics, err := a.ListTopics(ctx)
+	if err != nil {
+		return err
+	}
+	used := map[string]bool{}
+	for _, e := range entries {
+		used[e.Name] = used[e.Name] || e.ResourceType == acl.Topic.String()
+	}
+	for _, name := range topics.Names() {
+		if !used[name] && slices.ContainsFunc(prefixes, func(p string) bool { return strings.HasPrefix(name, p) }) {
+			l.Wider = append(l.Wider, name)
+		}
+	}
+	return nil
 }
 
 // learnKey is a kind of thing that was done; the names follow.
@@ -289,6 +321,9 @@ func printLearned(w io.Writer, l *learned, denied bool) {
 	}
 	for _, c := range l.Commands {
 		fmt.Fprintln(w, c)
+	}
+	if n := len(l.Wider); n > 0 {
+		fmt.Fprintf(w, "# Prefixes also cover %s that it did not use, as %s: --exact proposes names alone.\n", plural(n, "topic"), l.Wider[0])
 	}
 	if l.Denied > 0 && !denied {
 		fmt.Fprintf(w, "# %s that it wanted and may not do: --denied proposes rules for that too.\n", plural(l.Denied, "thing"))
