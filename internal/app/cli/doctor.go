@@ -98,6 +98,7 @@ func (d *doctor) run() error {
 	}
 	if d.cfg != nil {
 		d.checkDirectories()
+		d.checkCertificates()
 		d.checkAdvertised()
 		d.checkKernel()
 	}

@@ -302,8 +302,11 @@ func explainSecurity(address string, err error) error {
 	var host x509.HostnameError
 	var invalid x509.CertificateInvalidError
 	var header tls.RecordHeaderError
+	var hungUp *kgo.ErrFirstReadEOF
 	text := err.Error()
 	switch {
+	case errors.As(err, &hungUp):
+		return fmt.Errorf("the node at %s hangs up before it has answered: does the listener on that port want TLS (--tls), a login (--login), or neither? Its log says why", address)
 	case errors.As(err, &authority):
 		return fmt.Errorf("the node at %s shows a certificate of an authority that is not trusted here (%w): give that authority's certificate with --tls-ca, or as ssl.truststore.* in --command-config", address, err)
 	case errors.As(err, &host):

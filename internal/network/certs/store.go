@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // Store is what a listener shows and demands in TLS. It changes under running listeners: connections that were made
@@ -159,6 +160,19 @@ func (s *Store) ServerConfig() *tls.Config {
 
 // Notes are lines for the operator on what was found other than the settings say.
 func (s *Store) Notes() []string { return s.current.Load().notes }
+
+// Expires is when the first of its own certificates ends.
+func (s *Store) Expires() time.Time {
+	var end time.Time
+	for _, k := range s.current.Load().keys {
+		for _, c := range k.chain {
+			if end.IsZero() || c.NotAfter.Before(end) {
+				end = c.NotAfter
+			}
+		}
+	}
+	return end
+}
 
 // Principal is the name of a peer by its certificate; empty when it showed none.
 func (s *Store) Principal(t tls.ConnectionState) (string, error) {
