@@ -85,6 +85,8 @@ type Options struct {
 	Protocols map[string]config.SecurityProtocol
 	// CheckSettings tells whether the node could use settings, before they become its own; nil takes all.
 	CheckSettings func(*config.BrokerConfig) error
+	// CheckSASL is the same for the settings of SASL.
+	CheckSASL func(*config.BrokerConfig) error
 	// Authorizer decides what peers may do; nil lets everybody do everything.
 	Authorizer *Authorizer
 }
@@ -108,9 +110,8 @@ type Broker struct {
 	transactions *coordinator.Transactions
 	telemetry    *telemetry.Table
 	logLevel     *slog.LevelVar
-	protocols    map[string]config.SecurityProtocol       // never changes
-	sasl         atomic.Pointer[map[string]*saslListener] // nil: no listener has SASL
-	refusals     refusalLog
+	protocols    map[string]config.SecurityProtocol // never changes
+	door         door
 	authorizer   *Authorizer // nil: everybody may do everything
 	// checkSettings never changes; nil takes all.
 	checkSettings func(*config.BrokerConfig) error
@@ -152,6 +153,7 @@ func New(o Options) *Broker {
 	b.telemetry, b.logLevel, b.authorizer = o.Telemetry, o.LogLevel, o.Authorizer
 	b.checkSettings = o.CheckSettings
 	b.protocols = o.Protocols
+	b.door.Broker, b.door.check = b, o.CheckSASL
 	for name, server := range o.SASL {
 		b.SetSASL(name, server)
 	}
@@ -161,7 +163,7 @@ func New(o Options) *Broker {
 
 // Serve answers one request.
 func (b *Broker) Serve(q *edge.Request) {
-	if b.sasl.Load() != nil && !b.admitted(q) {
+	if b.door.listeners.Load() != nil && !b.door.admitted(q) {
 		return
 	}
 	key, version := q.Key, q.Version

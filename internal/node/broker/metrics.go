@@ -235,7 +235,7 @@ func (b *Broker) Emit(out *metric.Sink) {
 	out.Counter(prefix+"bytesrejected_total", "Bytes of records that were refused because they were too large.", float64(b.figures.totals.Sum(countBytesRejected)))
 	b.emitErrors(out)
 	b.emitTransactions(out)
-	b.emitLogins(out)
+	b.door.emit(out)
 }
 
 // countedTopics are the topics that have figures of their own.
