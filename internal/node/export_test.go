@@ -4,6 +4,7 @@ import (
 	"log/slog"
 
 	"github.com/moldau/moldau/internal/format/wire"
+	"github.com/moldau/moldau/internal/machine/acl"
 	"github.com/moldau/moldau/internal/machine/metadata"
 	"github.com/moldau/moldau/internal/node/telemetry"
 )
@@ -19,3 +20,6 @@ func (n *Node) Telemetry() *telemetry.Table { return n.telemetry }
 
 // Level is the log's level.
 func (n *Node) Level() slog.Level { return n.o.LogLevel.Level() }
+
+// SetRules has the authorizer decide by these rules.
+func (n *Node) SetRules(s *acl.Set) { n.authorizer.SetRules(s) }

@@ -28,6 +28,12 @@ type rig struct {
 // newRig starts a node; more is settings beside the usual ones, key after key.
 func newRig(t *testing.T, more ...string) *rig {
 	t.Helper()
+	return newRigLogging(t, slog.New(slog.DiscardHandler), nil, more...)
+}
+
+// newRigLogging is newRig with a log, from a level on.
+func newRigLogging(t *testing.T, log *slog.Logger, from *slog.LevelVar, more ...string) *rig {
+	t.Helper()
 	values := config.Values{
 		"process.roles": "broker,controller", "node.id": "1", "log.dirs": "/data",
 		"listeners":                 "PLAINTEXT://localhost:9092,CONTROLLER://localhost:9093",
@@ -45,7 +51,7 @@ func newRig(t *testing.T, more ...string) *rig {
 	r := &rig{t: t, hand: clock.NewHand(1)}
 	disk := vfs.NewSim(vfs.SimConfig{Seed: 1, SectorBytes: vfs.Sector512})
 	ready := false
-	r.node, err = node.Begin(node.Options{Config: cfg, FS: disk.Mount(), World: r.hand, Logger: slog.New(slog.DiscardHandler), NoListeners: true},
+	r.node, err = node.Begin(node.Options{Config: cfg, FS: disk.Mount(), World: r.hand, Logger: log, LogLevel: from, NoListeners: true},
 		func(err error) {
 			if ready = true; err != nil {
 				t.Error(err)

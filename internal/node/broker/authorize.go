@@ -84,29 +84,32 @@ func (a *Authorizer) Emit(out *metric.Sink) {
 	}
 }
 
+// rights is what a broker asks about peers; the zero value lets everybody do everything.
+type rights struct{ authorizer *Authorizer }
+
 // allowed tells whether the peer may do what its request is for. A refusal is logged. Without an authorizer everything is allowed.
-func (b *Broker) allowed(q *edge.Request, op acl.Operation, t acl.ResourceType, name string) bool {
+func (b rights) allowed(q *edge.Request, op acl.Operation, t acl.ResourceType, name string) bool {
 	return b.authorizer == nil || b.authorizer.decide(q, op, t, name, wanted)
 }
 
 // visible tells whether the peer may know of something that it did not ask for by name; nothing of it is logged.
-func (b *Broker) visible(q *edge.Request, op acl.Operation, t acl.ResourceType, name string) bool {
+func (b rights) visible(q *edge.Request, op acl.Operation, t acl.ResourceType, name string) bool {
 	return b.authorizer == nil || b.authorizer.decide(q, op, t, name, probed)
 }
 
 // onCluster tells whether the peer may do something to the cluster.
-func (b *Broker) onCluster(q *edge.Request, op acl.Operation) bool {
+func (b rights) onCluster(q *edge.Request, op acl.Operation) bool {
 	return b.allowed(q, op, acl.Cluster, acl.ClusterName)
 }
 
 // everywhere tells whether the peer has a right on the cluster that spares it those on single resources. It is not
 // logged, nor remembered, since those would do.
-func (b *Broker) everywhere(q *edge.Request, op acl.Operation) bool {
+func (b rights) everywhere(q *edge.Request, op acl.Operation) bool {
 	return b.visible(q, op, acl.Cluster, acl.ClusterName)
 }
 
 // part divides a list by what the peer may do to the resource that an element names.
-func part[T any](b *Broker, q *edge.Request, op acl.Operation, t acl.ResourceType, list []T, name func(*T) string) (may, mayNot []T) {
+func part[T any](b rights, q *edge.Request, op acl.Operation, t acl.ResourceType, list []T, name func(*T) string) (may, mayNot []T) {
 	if b.authorizer == nil {
 		return list, nil
 	}
@@ -122,7 +125,7 @@ func part[T any](b *Broker, q *edge.Request, op acl.Operation, t acl.ResourceTyp
 }
 
 // operations are the bits of what the peer may do to a resource, out of those that its kind supports.
-func (b *Broker) operations(q *edge.Request, supported int32, t acl.ResourceType, name string) int32 {
+func (b rights) operations(q *edge.Request, supported int32, t acl.ResourceType, name string) int32 {
 	if b.authorizer == nil {
 		return supported
 	}
@@ -136,7 +139,7 @@ func (b *Broker) operations(q *edge.Request, supported int32, t acl.ResourceType
 }
 
 // clusterBits is operations of the cluster, for those who may describe it; others are told nothing.
-func (b *Broker) clusterBits(q *edge.Request) int32 {
+func (b rights) clusterBits(q *edge.Request) int32 {
 	if !b.onCluster(q, acl.Describe) {
 		return 0
 	}

@@ -30,7 +30,7 @@ func coordinated[P any, R response](call groupCall[P, R]) func(b *Broker, q *edg
 }
 
 // mayDescribe tells whether the peer may know of all the topics.
-func (b *Broker) mayDescribe(q *edge.Request, topics []string) bool {
+func (b rights) mayDescribe(q *edge.Request, topics []string) bool {
 	if b.authorizer == nil {
 		return true
 	}
@@ -144,7 +144,7 @@ func serveDeleteGroups(b *Broker, q *edge.Request, m *wire.DeleteGroupsRequest, 
 		return
 	}
 	slices.Sort(m.GroupsNames)
-	may, mayNot := part(b, q, acl.Delete, acl.Group, slices.Compact(m.GroupsNames), func(name *string) string { return *name })
+	may, mayNot := part(b.rights, q, acl.Delete, acl.Group, slices.Compact(m.GroupsNames), func(name *string) string { return *name })
 	b.groups.DeleteGroups(&wire.DeleteGroupsRequest{GroupsNames: may}, client(q), q.Version, func(resp *wire.DeleteGroupsResponse) {
 		for _, name := range mayNot {
 			resp.Results = append(resp.Results, wire.DeleteGroupsResponseDeletableGroupResult{GroupID: name, ErrorCode: wire.GroupAuthorizationFailed})
@@ -154,12 +154,12 @@ func serveDeleteGroups(b *Broker, q *edge.Request, m *wire.DeleteGroupsRequest, 
 }
 
 // describable divides groups by whether the peer may describe them.
-func (b *Broker) describable(q *edge.Request, groups []string) (may, mayNot []string) {
+func (b rights) describable(q *edge.Request, groups []string) (may, mayNot []string) {
 	return part(b, q, acl.Describe, acl.Group, groups, func(name *string) string { return *name })
 }
 
 // groupBits is what the peer may do to a group.
-func (b *Broker) groupBits(q *edge.Request, group string) int32 {
+func (b rights) groupBits(q *edge.Request, group string) int32 {
 	return b.operations(q, groupOperations, acl.Group, group)
 }
 
@@ -172,7 +172,7 @@ func refuseShareTopic(name string, code wire.Code) wire.DeleteShareGroupOffsetsR
 func serveDeleteShareGroupOffsets(
 	b *Broker, q *edge.Request, m *wire.DeleteShareGroupOffsetsRequest, answer func(*wire.DeleteShareGroupOffsetsResponse),
 ) {
-	may, mayNot := part(b, q, acl.Read, acl.Topic, m.Topics, func(t *wire.DeleteShareGroupOffsetsRequestTopic) string { return t.TopicName })
+	may, mayNot := part(b.rights, q, acl.Read, acl.Topic, m.Topics, func(t *wire.DeleteShareGroupOffsetsRequestTopic) string { return t.TopicName })
 	finish := func(resp *wire.DeleteShareGroupOffsetsResponse) {
 		if resp.ErrorCode == wire.None {
 			for i := range mayNot {
@@ -192,7 +192,7 @@ func serveDeleteShareGroupOffsets(
 func serveAlterShareGroupOffsets(
 	b *Broker, q *edge.Request, m *wire.AlterShareGroupOffsetsRequest, answer func(*wire.AlterShareGroupOffsetsResponse),
 ) {
-	may, mayNot := part(b, q, acl.Read, acl.Topic, m.Topics, func(t *wire.AlterShareGroupOffsetsRequestTopic) string { return t.TopicName })
+	may, mayNot := part(b.rights, q, acl.Read, acl.Topic, m.Topics, func(t *wire.AlterShareGroupOffsetsRequestTopic) string { return t.TopicName })
 	finish := func(resp *wire.AlterShareGroupOffsetsResponse) {
 		for i := range mayNot {
 			if resp.ErrorCode != wire.None {
@@ -235,7 +235,7 @@ func serveDescribeShareGroupOffsets(
 			continue
 		}
 		if g.Topics != nil {
-			g.Topics, hidden[g.GroupID] = part(b, q, acl.Describe, acl.Topic, g.Topics, func(t *wire.DescribeShareGroupOffsetsRequestTopic) string { return t.TopicName })
+			g.Topics, hidden[g.GroupID] = part(b.rights, q, acl.Describe, acl.Topic, g.Topics, func(t *wire.DescribeShareGroupOffsetsRequestTopic) string { return t.TopicName })
 		}
 		rest.Groups = append(rest.Groups, g)
 	}

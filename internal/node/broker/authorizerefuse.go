@@ -54,8 +54,14 @@ func refuseDescribeClientQuotas(*wire.DescribeClientQuotasRequest) *wire.Describ
 	return &wire.DescribeClientQuotasResponse{ErrorCode: notOnCluster, ErrorMessage: text(clusterRefusal)}
 }
 
-func refuseDescribeUserScramCredentials(*wire.DescribeUserScramCredentialsRequest) *wire.DescribeUserScramCredentialsResponse {
-	return &wire.DescribeUserScramCredentialsResponse{ErrorCode: notOnCluster, ErrorMessage: text(clusterRefusal)}
+func refuseDescribeUserScramCredentials(m *wire.DescribeUserScramCredentialsRequest) *wire.DescribeUserScramCredentialsResponse {
+	out := &wire.DescribeUserScramCredentialsResponse{ErrorCode: notOnCluster, ErrorMessage: text(clusterRefusal)}
+	for i := range m.Users {
+		out.Results = append(out.Results, wire.DescribeUserScramCredentialsResponseDescribeUserScramCredentialsResult{
+			User: m.Users[i].Name, ErrorCode: notOnCluster, ErrorMessage: text(clusterRefusal),
+		})
+	}
+	return out
 }
 
 func refuseElectLeaders(m *wire.ElectLeadersRequest) *wire.ElectLeadersResponse {

@@ -70,7 +70,7 @@ func serveCreateTopics(b *Broker, q *edge.Request, m *wire.CreateTopicsRequest, 
 }
 
 // mayCreate asks for the right to create one topic, which that on the whole cluster spares.
-func (b *Broker) mayCreate(q *edge.Request, everywhere bool, topic string) bool {
+func (b rights) mayCreate(q *edge.Request, everywhere bool, topic string) bool {
 	if everywhere {
 		b.noted(q, acl.Create, acl.Topic, topic)
 		return true
@@ -79,7 +79,7 @@ func (b *Broker) mayCreate(q *edge.Request, everywhere bool, topic string) bool 
 }
 
 // noted remembers what the peer did by a right on the whole cluster, as what it would have needed at least.
-func (b *Broker) noted(q *edge.Request, op acl.Operation, t acl.ResourceType, name string) {
+func (b rights) noted(q *edge.Request, op acl.Operation, t acl.ResourceType, name string) {
 	if b.authorizer == nil {
 		return
 	}
@@ -192,7 +192,7 @@ func serveCreatePartitions(b *Broker, q *edge.Request, m *wire.CreatePartitionsR
 
 // settingsRight asks for a right on what a resource's settings belong to; code is what its lack is answered with. Kinds that
 // have no settings are left to whoever refuses them.
-func (b *Broker) settingsRight(q *edge.Request, op acl.Operation, r metadata.Resource) (code wire.Code) {
+func (b rights) settingsRight(q *edge.Request, op acl.Operation, r metadata.Resource) (code wire.Code) {
 	switch r.Type {
 	case metadata.TopicResource:
 		if !b.allowed(q, op, acl.Topic, r.Name) {

@@ -93,6 +93,8 @@ type Options struct {
 
 // Broker answers requests.
 type Broker struct {
+	rights
+
 	nodeID    int32
 	clusterID string
 	world     clock.World
@@ -112,7 +114,6 @@ type Broker struct {
 	logLevel     *slog.LevelVar
 	protocols    map[string]config.SecurityProtocol // never changes
 	door         door
-	authorizer   *Authorizer // nil: everybody may do everything
 	// checkSettings never changes; nil takes all.
 	checkSettings func(*config.BrokerConfig) error
 
@@ -150,7 +151,7 @@ func New(o Options) *Broker {
 	b.figures, b.transactions = newFigures(), o.Transactions
 	b.sensors = &sensors{all: map[sensorKey]*sensor{}}
 	b.unpacking = make(chan struct{}, max(leastUnpacking, 2*runtime.GOMAXPROCS(0)))
-	b.telemetry, b.logLevel, b.authorizer = o.Telemetry, o.LogLevel, o.Authorizer
+	b.telemetry, b.logLevel, b.rights = o.Telemetry, o.LogLevel, rights{o.Authorizer}
 	b.checkSettings = o.CheckSettings
 	b.protocols = o.Protocols
 	b.door.Broker, b.door.check = b, o.CheckSASL

@@ -139,7 +139,7 @@ func serveDescribeTopicPartitions(b *Broker, q *edge.Request, m *wire.DescribeTo
 }
 
 // describableTopics takes out the topics that the peer may not describe; who asks for all is not told of them.
-func (b *Broker) describableTopics(q *edge.Request, names []string, all bool) (may []string, refused []wire.DescribeTopicPartitionsResponseTopic) {
+func (b rights) describableTopics(q *edge.Request, names []string, all bool) (may []string, refused []wire.DescribeTopicPartitionsResponseTopic) {
 	for _, name := range names {
 		switch {
 		case all && b.visible(q, acl.Describe, acl.Topic, name), !all && b.allowed(q, acl.Describe, acl.Topic, name):

@@ -18,7 +18,7 @@ func client(q *edge.Request) coordinator.Client {
 }
 
 // clientOf is client with what it may know of.
-func (b *Broker) clientOf(q *edge.Request) coordinator.Client {
+func (b rights) clientOf(q *edge.Request) coordinator.Client {
 	c := client(q)
 	if b.authorizer != nil {
 		c.Visible = func(topic string) bool { return b.visible(q, acl.Describe, acl.Topic, topic) }
@@ -42,7 +42,7 @@ func host(q *edge.Request) string {
 // serveOffsetFetch reads committed offsets of groups and topics that the peer may describe; from version 10 on topics go by their id.
 func serveOffsetFetch(b *Broker, q *edge.Request, m *wire.OffsetFetchRequest, answer func(*wire.OffsetFetchResponse)) {
 	if q.Version < 8 {
-		b.offsetFetchOfOne(q, m, answer)
+		offsetFetchOfOne(b, q, m, answer)
 		return
 	}
 	img := b.image()
@@ -96,7 +96,7 @@ func serveOffsetFetch(b *Broker, q *edge.Request, m *wire.OffsetFetchRequest, an
 }
 
 // offsetFetchOfOne reads offsets of one group, as clients before version 8 ask for them.
-func (b *Broker) offsetFetchOfOne(q *edge.Request, m *wire.OffsetFetchRequest, answer func(*wire.OffsetFetchResponse)) {
+func offsetFetchOfOne(b *Broker, q *edge.Request, m *wire.OffsetFetchRequest, answer func(*wire.OffsetFetchResponse)) {
 	if b.authorizer == nil {
 		b.groups.OffsetFetch(m, client(q), q.Version, answer)
 		return
@@ -111,7 +111,7 @@ func (b *Broker) offsetFetchOfOne(q *edge.Request, m *wire.OffsetFetchRequest, a
 	case !b.visible(q, acl.Describe, acl.Group, m.GroupID):
 		mayNot, code = m.Topics, wire.GroupAuthorizationFailed
 	case m.Topics != nil:
-		may, mayNot = part(b, q, acl.Describe, acl.Topic, m.Topics, name)
+		may, mayNot = part(b.rights, q, acl.Describe, acl.Topic, m.Topics, name)
 	}
 	finish := func(resp *wire.OffsetFetchResponse) {
 		if m.Topics == nil {

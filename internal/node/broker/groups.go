@@ -83,7 +83,7 @@ func serveFindCoordinator(b *Broker, q *edge.Request, m *wire.FindCoordinatorReq
 
 // refusedCoordinators takes out the keys of groups and transactional ids that the peer may not describe; code is their
 // answer. Coordinators of share groups' states are for brokers alone.
-func (b *Broker) refusedCoordinators(q *edge.Request, m *wire.FindCoordinatorRequest) (refused []string, code wire.Code) {
+func (b rights) refusedCoordinators(q *edge.Request, m *wire.FindCoordinatorRequest) (refused []string, code wire.Code) {
 	t, code := acl.Group, wire.GroupAuthorizationFailed
 	switch {
 	case b.authorizer == nil:

@@ -70,7 +70,11 @@ func serveIncrementalAlterConfigs(
 		r := &m.Resources[i]
 		which := metadata.Resource{Type: r.ResourceType, Name: r.ResourceName}
 		if seen[which] == 1 {
-			if code := b.settingsRight(q, acl.AlterConfigs, which); code != wire.None {
+			op := acl.AlterConfigs
+			if r.ResourceType == metadata.BrokerLoggerResource && b.side(q) == wire.OnController {
+				op = acl.ClusterAction // Kafka's controllers ask for that one
+			}
+			if code := b.settingsRight(q, op, which); code != wire.None {
 				refused = append(refused, wire.IncrementalAlterConfigsResponseAlterConfigsResourceResponse{
 					ErrorCode: code, ErrorMessage: text(code.Message()), ResourceType: r.ResourceType, ResourceName: r.ResourceName,
 				})

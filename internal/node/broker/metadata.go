@@ -31,7 +31,7 @@ const (
 // Differs from Kafka: a topic created here is in the answer; Kafka answers with
 // an error first and lets the client come back.
 func serveMetadata(b *Broker, q *edge.Request, m *wire.MetadataRequest, answer func(*wire.MetadataResponse)) {
-	v := b.view(q, m)
+	v := viewOf(b, q, m)
 	missing := b.creatable(q, m, v)
 	if len(missing) == 0 {
 		answer(b.metadata(q, m, v))
@@ -66,8 +66,8 @@ type metadataView struct {
 // hides says whether a topic is kept from the peer.
 func (v *metadataView) hides(name string) bool { return v != nil && v.denied[name] }
 
-// view asks for the right to describe each topic that the request names.
-func (b *Broker) view(q *edge.Request, m *wire.MetadataRequest) *metadataView {
+// viewOf asks for the right to describe each topic that the request names.
+func viewOf(b *Broker, q *edge.Request, m *wire.MetadataRequest) *metadataView {
 	if b.authorizer == nil {
 		return nil
 	}

@@ -105,7 +105,7 @@ func serveInitProducerID(b *Broker, q *edge.Request, m *wire.InitProducerIdReque
 
 // mayProduceAs asks for the right to a producer id: with a transactional id that to it, otherwise that to write to some topic (KIP-679) or
 // IDEMPOTENT_WRITE.
-func (b *Broker) mayProduceAs(q *edge.Request, transactionalID *string, twoPhases bool) wire.Code {
+func (b rights) mayProduceAs(q *edge.Request, transactionalID *string, twoPhases bool) wire.Code {
 	switch {
 	case b.authorizer == nil:
 	case transactionalID == nil:

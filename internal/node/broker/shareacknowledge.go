@@ -20,7 +20,7 @@ func serveShareAcknowledge(b *Broker, q *edge.Request, m *wire.ShareAcknowledgeR
 	listener := q.Conn().Listener()
 	b.delivery.Acknowledge(&share.Acknowledge{
 		Group: *m.GroupID, Member: *m.MemberID, Epoch: m.ShareSessionEpoch, Supports: supported(q.Version), Renewing: m.IsRenewAck, Topics: m.Topics,
-		Denied: b.unreadable(q),
+		Denied: unreadable(b, q),
 		Done:   func(a *share.Acknowledge) { answer(b.acknowledged(a, listener)) },
 	})
 }

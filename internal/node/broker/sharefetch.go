@@ -58,7 +58,7 @@ func (b *Broker) serveShareFetch(q *edge.Request) {
 	f.MaxRecords, f.BatchSize, f.Mode = int(max(m.MaxRecords, 0)), int(m.BatchSize), machine.Mode(m.ShareAcquireMode)
 	f.Supports, f.Renewing = supported(q.Version), m.IsRenewAck
 	f.Topics, f.Forgotten, f.Conn = m.Topics, m.ForgottenTopicsData, q.Conn()
-	f.Denied = b.unreadable(q)
+	f.Denied = unreadable(b, q)
 	f.OnPark = func(cancel func()) {
 		q.Release() // nothing of the request refers to the frame
 		q.OnCancel(cancel)
@@ -68,7 +68,7 @@ func (b *Broker) serveShareFetch(q *edge.Request) {
 }
 
 // unreadable tells topics that the peer may not read, nil when it may read all.
-func (b *Broker) unreadable(q *edge.Request) func(topic wire.UUID) bool {
+func unreadable(b *Broker, q *edge.Request) func(topic wire.UUID) bool {
 	if b.authorizer == nil {
 		return nil
 	}

@@ -51,7 +51,7 @@ func topologyTopics(t *wire.StreamsGroupHeartbeatRequestTopology) []string {
 }
 
 // refuseForStreams tells the member of internal topics that it may not have created; none is then.
-func (b *Broker) refuseForStreams(q *edge.Request, a *streams.Answer) bool {
+func (b rights) refuseForStreams(q *edge.Request, a *streams.Answer) bool {
 	if b.authorizer == nil || len(a.Create) == 0 {
 		return false
 	}

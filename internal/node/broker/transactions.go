@@ -482,12 +482,12 @@ func (b *Broker) writeMarker(m *record.EndTxnMarker, version int16, of txn.Parti
 
 // serveDescribeTransactions describes transactional ids (KIP-664).
 func serveDescribeTransactions(b *Broker, q *edge.Request, m *wire.DescribeTransactionsRequest, answer func(*wire.DescribeTransactionsResponse)) {
-	may, mayNot := part(b, q, acl.Describe, acl.TransactionalID, m.TransactionalIDs, func(id *string) string { return *id })
+	may, mayNot := part(b.rights, q, acl.Describe, acl.TransactionalID, m.TransactionalIDs, func(id *string) string { return *id })
 	m.TransactionalIDs = may
 	b.transactions.DescribeTransactions(m, client(q), q.Version, func(resp *wire.DescribeTransactionsResponse) {
 		for i := range resp.TransactionStates {
 			s := &resp.TransactionStates[i]
-			s.Topics, _ = part(b, q, acl.Describe, acl.Topic, s.Topics, func(t *wire.DescribeTransactionsResponseTopicData) string { return t.Topic })
+			s.Topics, _ = part(b.rights, q, acl.Describe, acl.Topic, s.Topics, func(t *wire.DescribeTransactionsResponseTopicData) string { return t.Topic })
 		}
 		for _, id := range mayNot {
 			s := wire.DescribeTransactionsResponseTransactionState{}
