@@ -245,13 +245,18 @@ func (r *txnRun) readCommitted(index int32, seen *[txnInputs][]int64) error {
 }
 
 func (r *txnRun) fetchCommitted(index int32, offset int64) (*wire.FetchResponsePartitionData, error) {
+	return r.fetch(txnTopic, index, offset)
+}
+
+// fetch reads a partition of a topic as a consumer with read_committed does.
+func (r *Rig) fetch(topic string, index int32, offset int64) (*wire.FetchResponsePartitionData, error) {
 	req := &wire.FetchRequest{}
 	req.SetDefaults()
 	req.MaxBytes, req.SessionEpoch, req.IsolationLevel = 1<<20, -1, 1
 	part := wire.FetchRequestFetchPartition{}
 	part.SetDefaults()
 	part.Partition, part.FetchOffset, part.PartitionMaxBytes = index, offset, 1<<18
-	req.Topics = []wire.FetchRequestFetchTopic{{Topic: txnTopic, Partitions: []wire.FetchRequestFetchPartition{part}}}
+	req.Topics = []wire.FetchRequestFetchTopic{{Topic: topic, Partitions: []wire.FetchRequestFetchPartition{part}}}
 	resp := &wire.FetchResponse{}
 	if err := r.Call(req, fetchLevel, resp); err != nil {
 		return nil, err
