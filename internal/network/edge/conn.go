@@ -153,7 +153,7 @@ var errDrained = errors.New("the server stops")
 // run is the connection's goroutine.
 func (c *Conn) run() {
 	if c.tls != nil {
-		if err := c.handshake(); err != nil {
+		if err := handshake(c); err != nil {
 			c.kill(err)
 		}
 	}

@@ -69,17 +69,17 @@ func refuseHeader(why Reason, key, version int16) error {
 // first, where that is possible, so that the close does not destroy the answer.
 func (c *Conn) answerHTTP() {
 	if c.tls == nil {
-		c.tellStranger(c.httpAnswer())
+		c.tellStranger(httpAnswer(c))
 		return
 	}
 	c.tls.SetWriteDeadline(c.server.world.Now().Add(courtesy)) //nolint:errcheck // a courtesy
-	c.tls.Write([]byte(c.httpAnswer()))                        //nolint:errcheck // a courtesy
+	c.tls.Write([]byte(httpAnswer(c)))                         //nolint:errcheck // a courtesy
 }
 
 // courtesy is how long a stranger may take to read what we have to say.
 const courtesy = time.Second
 
-func (c *Conn) httpAnswer() string {
+func httpAnswer(c *Conn) string {
 	text := fmt.Sprintf("This is the listener %s of a Moldau broker. It speaks Kafka's binary protocol, not HTTP: "+
 		"point a Kafka client here (bootstrap.servers=%s).\n", c.listener, c.LocalAddr())
 	return fmt.Sprintf("HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n"+

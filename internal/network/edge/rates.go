@@ -141,7 +141,7 @@ func (s *Server) accept(name string, l net.Listener, config *tls.Config) {
 			if s.arrives(name, socket) {
 				c := s.connect(name, socket)
 				if config != nil {
-					c.secure(config)
+					secure(c, config)
 				}
 				s.open(c)
 			}

@@ -39,7 +39,7 @@ func (s *Server) ListenTLS(name, addr string, config *tls.Config) (net.Addr, err
 }
 
 // secure makes a connection over TLS of one over TCP.
-func (c *Conn) secure(config *tls.Config) {
+func secure(c *Conn, config *tls.Config) {
 	c.below = &below{Conn: c.socket, raw: c.raw, pools: c.pools}
 	c.tls = tls.Server(c.below, config)
 	c.socket = c.tls
@@ -49,7 +49,7 @@ func (c *Conn) secure(config *tls.Config) {
 }
 
 // handshake brings a connection over TLS to its first frame.
-func (c *Conn) handshake() error {
+func handshake(c *Conn) error {
 	c.shaking.Store(true)
 	defer c.shaking.Store(false)
 	if c.broken.Load() {
@@ -59,7 +59,7 @@ func (c *Conn) handshake() error {
 		return err
 	}
 	if err := c.below.awaitFirst(); err != nil {
-		return c.refuseHandshake(err)
+		return refuseHandshake(c, err)
 	}
 	if !c.server.handshakes.enter(c) {
 		return refuse(HandshakeTooSlow, "%d TLS handshakes were under way on the listeners, and none ended within %v: is somebody opening connections without end?",
@@ -68,7 +68,7 @@ func (c *Conn) handshake() error {
 	err := c.tls.HandshakeContext(context.Background())
 	c.server.handshakes.leave(c)
 	if err != nil {
-		return c.refuseHandshake(err)
+		return refuseHandshake(c, err)
 	}
 	if err := c.tls.SetDeadline(time.Time{}); err != nil {
 		return err
@@ -82,7 +82,7 @@ func (c *Conn) handshake() error {
 }
 
 // refuseHandshake says what a failed handshake means, and what to do.
-func (c *Conn) refuseHandshake(err error) error {
+func refuseHandshake(c *Conn, err error) error {
 	var header tls.RecordHeaderError
 	var alert tls.AlertError
 	var invalid *tls.CertificateVerificationError
@@ -93,7 +93,7 @@ func (c *Conn) refuseHandshake(err error) error {
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return refuse(HandshakeTooSlow, "a TLS handshake on listener %s was not finished within %v", c.listener, handshakeTimeout)
 	case errors.As(err, &header) && header.Conn != nil:
-		return c.refusePlain(header.RecordHeader[:])
+		return refusePlain(c, header.RecordHeader[:])
 	case errors.As(err, &invalid):
 		return refuse(CertificateRefused, "a client's certificate on listener %s was not accepted: %v (ssl.truststore.* holds the authorities that are trusted for clients)",
 			c.listener, explainCertificate(invalid))
@@ -124,9 +124,9 @@ func explainCertificate(e *tls.CertificateVerificationError) error {
 }
 
 // refusePlain is the end of a peer that does not speak TLS where it must.
-func (c *Conn) refusePlain(head []byte) error {
+func refusePlain(c *Conn, head []byte) error {
 	if noise(head) == HTTPClient {
-		text := c.httpAnswer()
+		text := httpAnswer(c)
 		c.below.Write([]byte(text)) //nolint:errcheck // a courtesy
 		return refuse(HTTPClient, "an HTTP client spoke to the Kafka listener %s: it has the wrong port", c.listener)
 	}
