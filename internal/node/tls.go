@@ -39,7 +39,7 @@ type certificates struct {
 }
 
 // openTLS reads the certificates of all listeners with TLS.
-func (n *Node) openTLS() error {
+func openTLS(n *Node) error {
 	t := &certificates{node: n, stores: map[string]*certs.Store{}, failed: map[string]string{}}
 	n.certificates = t
 	if n.o.NoListeners {
