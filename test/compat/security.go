@@ -47,7 +47,7 @@ listener.name.sasls.ssl.key.password=store-secret
 listener.name.sasl.sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-256,SCRAM-SHA-512,OAUTHBEARER,GSSAPI
 listener.name.sasls.sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-256,SCRAM-SHA-512,OAUTHBEARER,GSSAPI
 listener.name.again.sasl.enabled.mechanisms=PLAIN,GSSAPI
-listener.name.again.plain.connections.max.reauth.ms=1500
+listener.name.again.plain.connections.max.reauth.ms=3000
 listener.name.sasl.plain.sasl.jaas.config=%[9]s
 listener.name.sasls.plain.sasl.jaas.config=%[9]s
 listener.name.again.plain.sasl.jaas.config=%[9]s
@@ -76,7 +76,7 @@ super.users=User:ANONYMOUS;User:root
 
 // plainUsers is the JAAS line of the listeners with PLAIN. root may do everything, tom has delegation tokens, and the others
 // have what java/Rights.java gives them.
-const plainUsers = `org.apache.kafka.common.security.plain.PlainLoginModule required user_root="root-secret" user_pia="pia-secret" user_tom="tom-secret" user_poor="poor-secret" user_rita="rita-secret" user_quentin="quentin-secret" user_ann="ann-secret" user_max="max-secret";`
+const plainUsers = `org.apache.kafka.common.security.plain.PlainLoginModule required user_root="root-secret" user_pia="pia-secret" user_tom="tom-secret" user_poor="poor-secret" user_rita="rita-secret" user_quentin="quentin-secret" user_ann="ann-secret" user_max="max-secret" user_petra="petra-secret" user_tessa="tessa-secret";`
 
 // row is one way to connect, as the scripts read it, and how it must end.
 type securityRow struct {

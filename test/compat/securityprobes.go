@@ -103,11 +103,11 @@ func probes() []probe {
 		{"TLS where plain text is spoken", onSASL, "", []any{[]byte("\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03")}},
 		{"SaslHandshake where there is no SASL", onPlain, "", []any{plain, metadata()}},
 		{"SaslAuthenticate where there is no SASL", onPlain, "", []any{authenticate(pia), metadata()}},
-		{"authenticated anew in time", onAgain, "", []any{plain, authenticate(pia), metadata(), 1100 * time.Millisecond, plain, authenticate(pia), 1100 * time.Millisecond, metadata()}},
-		{"not authenticated anew in time", onAgain, "", []any{plain, authenticate(pia), metadata(), 1900 * time.Millisecond, metadata()}},
-		{"authenticated anew as another", onAgain, "", []any{plain, authenticate(pia), 1100 * time.Millisecond, plain, authenticate(tom), metadata()}},
-		{"authenticated anew with another mechanism", onAgain, "", []any{plain, authenticate(pia), 1100 * time.Millisecond, handshake(1, "GSSAPI"), metadata()}},
-		{"authenticated anew with a wrong password", onAgain, "", []any{plain, authenticate(pia), 1100 * time.Millisecond, plain, authenticate(pia + "x"), metadata()}},
+		{"authenticated anew in time", onAgain, "", []any{plain, authenticate(pia), metadata(), 1800 * time.Millisecond, plain, authenticate(pia), 1800 * time.Millisecond, metadata()}},
+		{"not authenticated anew in time", onAgain, "", []any{plain, authenticate(pia), metadata(), 3600 * time.Millisecond, metadata()}},
+		{"authenticated anew as another", onAgain, "", []any{plain, authenticate(pia), 1800 * time.Millisecond, plain, authenticate(tom), metadata()}},
+		{"authenticated anew with another mechanism", onAgain, "", []any{plain, authenticate(pia), 1800 * time.Millisecond, handshake(1, "GSSAPI"), metadata()}},
+		{"authenticated anew with a wrong password", onAgain, "", []any{plain, authenticate(pia), 1800 * time.Millisecond, plain, authenticate(pia + "x"), metadata()}},
 		{"authenticated anew at once", onAgain, "", []any{plain, authenticate(pia), plain, authenticate(pia), metadata()}},
 	}
 }

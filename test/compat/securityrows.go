@@ -17,7 +17,7 @@ func (p *securitySuite) rows(b *securityBroker, t delegatedToken) []securityRow 
 	for _, listener := range []int{onSASL, onSASLS} {
 		rows = append(rows, p.saslRows(b, listener, t)...)
 	}
-	again := securityRow{Name: "PLAIN, authenticated anew every 1.5 s", Bootstrap: b.at(onAgain), Protocol: "SASL_PLAINTEXT", Mechanism: "PLAIN", Username: "pia", Password: "pia-secret", user: "pia", Rest: 4000}
+	again := securityRow{Name: "PLAIN, authenticated anew every 3 s", Bootstrap: b.at(onAgain), Protocol: "SASL_PLAINTEXT", Mechanism: "PLAIN", Username: "pia", Password: "pia-secret", user: "pia", Rest: 5000}
 	absent := securityRow{Name: "SCRAM-SHA-256 where only PLAIN is offered", Bootstrap: b.at(onAgain), Protocol: "SASL_PLAINTEXT", Mechanism: "SCRAM-SHA-256", Username: "sam", Password: "sam-secret",
 		user: "sam", ends: noMechanism}
 	rows = append(append(rows, again, absent), p.gssRows(b)...)

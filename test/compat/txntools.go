@@ -113,6 +113,8 @@ func transactionCommands() []tool {
 		command("find-hanging", "--broker-id", "7"),
 		command("abort", "--topic", "stages", "--partition", "0", "--start-offset", "77"),
 		command("abort", "--topic", "stages", "--partition", "0", "--start-offset", "6"),
+		command("abort", "--topic", "stages", "--partition", "1", "--producer-id", "999999", "--producer-epoch", "0", "--coordinator-epoch", "0"),
+		command("abort", "--topic", "stages", "--partition", "7", "--producer-id", "999999", "--producer-epoch", "0", "--coordinator-epoch", "0"),
 		command("describe-producers", "--topic", "stages", "--partition", "0"),
 		command("forceTerminateTransaction", "--transactional-id", "open"),
 		command("forceTerminateTransaction", "--transactional-id", "absent"),

@@ -32,8 +32,8 @@ public class Rights {
         root = Admin.create(settings(null));
         root.createTopics(List.of(new NewTopic(TOPIC, 1, (short) 1), new NewTopic(OTHER, 1, (short) 1))).all().get();
         fill();
-        ExecutorService pool = Executors.newFixedThreadPool(4);
-        List<Callable<Void>> parts = List.of(Rights::nothing, Rights::nothingOfGroups, Rights::nothingOfTransactions, Rights::patterns, Rights::session, Rights::quotas, Rights::mutations);
+        ExecutorService pool = Executors.newFixedThreadPool(5);
+        List<Callable<Void>> parts = List.of(Rights::nothing, Rights::nothingOfGroups, Rights::nothingOfTransactions, Rights::patterns, Rights::session, Rights::some, Rights::someTransactions, Rights::quotas, Rights::mutations);
         List<Future<Void>> ends = new ArrayList<>();
         for (Callable<Void> p : parts) ends.add(pool.submit(p));
         int code = 0;
@@ -363,6 +363,113 @@ public class Rights {
             remove(id);
             Thread.sleep(500); // a refusal ends the producer, so there is one try
             ask("commit a transaction after the right is revoked", () -> { p.commitTransaction(); return "done"; });
+        }
+        return null;
+    }
+
+    static AclBinding may(String user, ResourceType type, String name, AclOperation op) {
+        return rule(type, PatternType.LITERAL, name, user, "*", op, AclPermissionType.ALLOW);
+    }
+
+    /** Notes how each part of a request ended. */
+    static <K, F extends KafkaFuture<?>> void each(String name, Map<K, F> parts) {
+        parts.entrySet().stream().sorted(Comparator.comparing(e -> e.getKey().toString()))
+            .forEach(e -> ask(name + ": " + e.getKey(), () -> { e.getValue().get(); return "done"; }));
+    }
+
+    /** User petra has one right of each kind, and asks for what has it and what has not in one request. */
+    static Void some() throws Exception {
+        String one = "rights-one", two = "rights-two", group = "rights-petra";
+        TopicPartition first = new TopicPartition(one, 0), second = new TopicPartition(two, 0);
+        root.createTopics(List.of(new NewTopic(one, 1, (short) 1), new NewTopic(two, 1, (short) 1))).all().get();
+        try (KafkaProducer<String, String> p = producer(null)) {
+            p.send(record(one)).get();
+            p.send(record(two)).get();
+        }
+        AclBinding read = may("petra", ResourceType.TOPIC, one, AclOperation.READ), member = may("petra", ResourceType.GROUP, group, AclOperation.READ);
+        add(read, member);
+        try (Admin a = Admin.create(settings("petra"))) {
+            until("[rights-one]", "topics of which one may be read", () -> a.listTopics().names().get());
+            each("describe topics", a.describeTopics(List.of(one, two)).topicNameValues());
+            Map<TopicPartition, OffsetSpec> specs = Map.of(first, OffsetSpec.latest(), second, OffsetSpec.latest());
+            ListOffsetsResult offsets = a.listOffsets(specs);
+            each("list offsets", Map.of(first, offsets.partitionResult(first), second, offsets.partitionResult(second)));
+            each("alter a group's offsets", Map.of(first, a.alterConsumerGroupOffsets(group, Map.of(first, new OffsetAndMetadata(0))).partitionResult(first)));
+            AlterConsumerGroupOffsetsResult altered = a.alterConsumerGroupOffsets(group, Map.of(first, new OffsetAndMetadata(0), second, new OffsetAndMetadata(0)));
+            each("alter a group's offsets, more than is allowed", Map.of(first, altered.partitionResult(first), second, altered.partitionResult(second)));
+            root.alterConsumerGroupOffsets(group, Map.of(second, new OffsetAndMetadata(0))).all().get();
+            ask("offsets of a group, with those of a topic that may not be described", () -> a.listConsumerGroupOffsets(group).partitionsToOffsetAndMetadata().get().keySet());
+            DeleteConsumerGroupOffsetsResult dropped = a.deleteConsumerGroupOffsets(group, Set.of(first, second));
+            each("delete a group's offsets", Map.of(first, dropped.partitionResult(first), second, dropped.partitionResult(second)));
+            for (String protocol : List.of("classic", "consumer")) {
+                try (KafkaConsumer<String, String> c = consumer("petra", "group.id", group, "group.protocol", protocol)) {
+                    if (protocol.equals("classic")) c.subscribe(java.util.regex.Pattern.compile("rights-(one|two)"));
+                    else c.subscribe(new SubscriptionPattern("rights-(one|two)"));
+                    until("[rights-one-0]", "what a pattern finds with the protocol " + protocol, () -> { c.poll(Duration.ofMillis(100)); return c.assignment(); });
+                }
+            }
+            AclBinding[] many = {may("petra", ResourceType.TOPIC, one, AclOperation.DESCRIBE_CONFIGS), may("petra", ResourceType.TOPIC, one, AclOperation.ALTER_CONFIGS),
+                may("petra", ResourceType.TOPIC, one, AclOperation.ALTER), may("petra", ResourceType.TOPIC, one, AclOperation.DELETE),
+                may("petra", ResourceType.TOPIC, "rights-three", AclOperation.CREATE), may("petra", ResourceType.GROUP, group, AclOperation.DELETE),
+                may("petra", ResourceType.GROUP, group, AclOperation.DESCRIBE_CONFIGS), may("petra", ResourceType.GROUP, group, AclOperation.ALTER_CONFIGS)};
+            add(many);
+            ConfigResource own = new ConfigResource(ConfigResource.Type.TOPIC, one), other = new ConfigResource(ConfigResource.Type.TOPIC, two),
+                ofGroup = new ConfigResource(ConfigResource.Type.GROUP, group);
+            until("done", "describe configs with the right to", () -> done(a.describeConfigs(List.of(own)).all()));
+            each("describe configs", a.describeConfigs(List.of(own, other, ofGroup)).values());
+            List<AlterConfigOp> retention = List.of(new AlterConfigOp(new ConfigEntry("retention.ms", "3600000"), AlterConfigOp.OpType.SET));
+            List<AlterConfigOp> session = List.of(new AlterConfigOp(new ConfigEntry("consumer.session.timeout.ms", "50000"), AlterConfigOp.OpType.SET));
+            each("alter configs", a.incrementalAlterConfigs(Map.of(own, retention, other, retention, ofGroup, session)).values());
+            each("create partitions", a.createPartitions(Map.of(one, NewPartitions.increaseTo(2), two, NewPartitions.increaseTo(2))).values());
+            each("delete records", a.deleteRecords(Map.of(first, RecordsToDelete.beforeOffset(1), second, RecordsToDelete.beforeOffset(1))).lowWatermarks());
+            CreateTopicsResult made = a.createTopics(List.of(new NewTopic("rights-three", 1, (short) 1), new NewTopic("rights-four", 1, (short) 1)));
+            each("create topics", made.values());
+            ask("settings of a topic that is made without the right to see them", () -> made.config("rights-three").get().entries().size());
+            each("delete groups", a.deleteConsumerGroups(List.of(group, GROUP)).deletedGroups());
+            each("delete topics", a.deleteTopics(List.of(one, two, "rights-absent")).topicNameValues());
+            AclBinding see = may("petra", ResourceType.CLUSTER, "kafka-cluster", AclOperation.DESCRIBE);
+            add(see);
+            until("1", "describe the quorum with the right to describe the cluster", () -> a.describeMetadataQuorum().quorumInfo().get().leaderId());
+            ask("log directories with the right to describe the cluster", () -> done(a.describeLogDirs(List.of(1)).allDescriptions()));
+            ask("reassignments with the right to describe the cluster", () -> done(a.listPartitionReassignments().reassignments()));
+            ask("SCRAM credentials with the right to describe the cluster", () -> done(a.describeUserScramCredentials().all()));
+            ask("all groups with the right to describe the cluster", () -> a.listGroups().all().get().stream().anyMatch(g -> g.groupId().equals(GROUP)));
+            remove(see);
+        }
+        return null;
+    }
+
+    /** User tessa may use a transactional id and one topic, and nothing else. */
+    static Void someTransactions() throws Exception {
+        add(may("tessa", ResourceType.TRANSACTIONAL_ID, "rights-tessa", AclOperation.WRITE), may("tessa", ResourceType.TOPIC, "rights-txn", AclOperation.WRITE));
+        root.createTopics(List.of(new NewTopic("rights-txn", 1, (short) 1))).all().get();
+        try (Admin a = Admin.create(settings("tessa"))) {
+            try (KafkaProducer<String, String> p = producer("tessa", "transactional.id", "rights-tessa")) {
+                until("done", "begin transactions with the right to", () -> { p.initTransactions(); return "done"; });
+                p.beginTransaction();
+                ask("produce in a transaction with the right to", () -> p.send(record("rights-txn")).get().topic());
+                ask("describe a transaction with the right to write its id", () -> a.describeTransactions(List.of("rights-tessa")).all().get().get("rights-tessa").topicPartitions());
+                ask("list transactions with a right to one", () -> a.listTransactions().all().get().stream().map(TransactionListing::transactionalId).toList());
+                ask("commit a transaction with the right to", () -> { p.commitTransaction(); return "done"; });
+                p.beginTransaction();
+                ask("offsets into a transaction without a right to the group", () -> {
+                    try (KafkaConsumer<String, String> c = consumer("tessa", "group.id", "rights-tessa")) {
+                        p.sendOffsetsToTransaction(Map.of(PARTITION, new OffsetAndMetadata(1)), c.groupMetadata());
+                    }
+                    p.commitTransaction();
+                    return "done";
+                });
+                ask("abort after a refusal", () -> { p.abortTransaction(); return "done"; });
+                p.beginTransaction();
+                ask("produce in a transaction without a right to the topic", () -> p.send(record(OTHER)).get().topic());
+                ask("abort after another refusal", () -> { p.abortTransaction(); return "done"; });
+            }
+            AclBinding idempotent = may("tessa", ResourceType.CLUSTER, "kafka-cluster", AclOperation.IDEMPOTENT_WRITE);
+            add(idempotent);
+            try (KafkaProducer<String, String> p = producer("tessa")) {
+                ask("produce idempotently without a right to the topic", () -> p.send(record(OTHER)).get().topic());
+            }
+            remove(idempotent);
         }
         return null;
     }
