@@ -142,7 +142,7 @@ func Begin(o Options, ready func(error)) (*Node, error) {
 
 // build makes the parts, bottom up.
 func (n *Node) build() error {
-	for _, step := range []func() error{n.openAuthorizer, n.openSASL, func() error { return openTLS(n) }, n.listen, n.openStores, n.openQuorum} {
+	for _, step := range []func() error{n.openAuthorizer, func() error { return openSASL(n) }, func() error { return openTLS(n) }, n.listen, n.openStores, n.openQuorum} {
 		if err := step(); err != nil {
 			return err
 		}

@@ -51,7 +51,7 @@ type sasl struct {
 }
 
 // openSASL makes the mechanisms of every listener with SASL, or says what its settings lack.
-func (n *Node) openSASL() error {
+func openSASL(n *Node) error {
 	s := &sasl{Node: n, servers: map[string]*auth.Server{}, from: map[string]config.Values{}}
 	s.tokens.made = map[tokenKey]auth.Credential{}
 	for _, l := range slices.Concat(n.listeners.Broker, n.listeners.Controller) {

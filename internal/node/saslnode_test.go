@@ -203,7 +203,7 @@ func TestLoginsOverSockets(t *testing.T) {
 	}
 	world.Wait()
 	text := log.String()
-	if !strings.Contains(text, "authentication failed") || !strings.Contains(text, "mechanism=PLAIN") || !strings.Contains(text, "Invalid username or password") {
+	if !strings.Contains(text, "authentication failed") || !strings.Contains(text, "mechanism=PLAIN") || !strings.Contains(text, "claims=alice") || !strings.Contains(text, "Invalid username or password") {
 		t.Errorf("the log does not tell of the failed login:\n%s", text)
 	}
 	if strings.Contains(text, "hush") || strings.Contains(text, "alice-secret") {

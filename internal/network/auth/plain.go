@@ -86,12 +86,12 @@ func (p *plainExchange) step(token []byte) ([]byte, bool, error) {
 		return nil, false, refuse("Authentication failed: password not specified")
 	}
 	name := string(user)
+	p.name = name // it counts only once the exchange is done
 	if !p.users.check(name, password) {
 		return nil, false, refuse("Authentication failed: Invalid username or password")
 	}
 	if len(authorization) > 0 && string(authorization) != name {
 		return nil, false, refuse("Authentication failed: Client requested an authorization id that is different from username")
 	}
-	p.name = name
 	return nil, true, nil
 }

@@ -28,7 +28,7 @@ func unusable(b *Broker, r *wire.IncrementalAlterConfigsRequestAlterConfigsResou
 			values[c.Name] = *c.Value
 		}
 	}
-	return b.trySettings(tls, sasl, values)
+	return trySettings(b, tls, sasl, values)
 }
 
 // unusableWhole is unusable for a request that replaces all settings.
@@ -46,7 +46,7 @@ func unusableWhole(b *Broker, r *wire.AlterConfigsRequestAlterConfigsResource) s
 	for key := range b.image().Config(metadata.Resource{Type: r.ResourceType, Name: r.ResourceName}) {
 		tls, sasl = tls || ofTLS(key), sasl || ofSASL(key) // it may be taken away
 	}
-	return b.trySettings(tls, sasl, values)
+	return trySettings(b, tls, sasl, values)
 }
 
 func (b *Broker) itself(kind int8, name string) bool {
@@ -57,7 +57,7 @@ func (b *Broker) itself(kind int8, name string) bool {
 func ofTLS(key string) bool { return strings.HasPrefix(key, "ssl.") || strings.Contains(key, ".ssl.") }
 
 // trySettings asks whether the listeners could work with these dynamic settings of this node, as far as they are about TLS or SASL.
-func (b *Broker) trySettings(tls, sasl bool, values config.Values) string {
+func trySettings(b *Broker, tls, sasl bool, values config.Values) string {
 	why := b.tryTLS(tls, values)
 	if why == "" && sasl {
 		why = b.door.unusable(values)

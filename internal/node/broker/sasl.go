@@ -341,9 +341,9 @@ func (d *door) maxReauthMs(listener, mechanism string) int64 {
 // refuseLogin ends a connection whose authentication failed: after connection.failed.authentication.delay.ms it gets the answer, if
 // there is one, and is closed. Until then nothing is read of it.
 func (d *door) refuseLogin(q *edge.Request, l *login, text string, cause error, answer response) {
-	l.state, l.exchange = loginFailed, nil
 	l.counts.failed(l)
 	d.tellRefused(q, l, text, cause)
+	l.state, l.exchange = loginFailed, nil
 	edge.StopReading(q.Conn())
 	if answer != nil {
 		resp := q.Begin()
@@ -382,6 +382,8 @@ func (d *door) tellRefused(q *edge.Request, l *login, text string, cause error) 
 	attrs := []any{"listener", c.Listener(), "peer", c.RemoteAddr().String(), "connection", c.ID(), "client", bounded(q.ClientID), "mechanism", cmp.Or(l.mechanism, bounded(l.asked)), "reason", bounded(text)}
 	if l.again {
 		attrs = append(attrs, "principal", bounded(l.who.String()))
+	} else if l.exchange != nil {
+		attrs = append(attrs, "claims", bounded(auth.Claimed(l.exchange)))
 	}
 	if cause != nil && cause.Error() != text {
 		attrs = append(attrs, "cause", bounded(cause.Error()))
