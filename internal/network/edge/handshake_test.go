@@ -155,6 +155,34 @@ func TestHandshakePlaces(t *testing.T) {
 	}
 }
 
+// late is a world in which every deadline has passed.
+type late struct{ *world }
+
+func (l late) Now() time.Time { return l.world.Now().Add(-time.Hour) }
+
+// TestHandshakeInTime: who is not done in time is cut, silent or not.
+func TestHandshakeInTime(t *testing.T) {
+	b := start(t, echo, func(o *edge.Options) { o.World = late{new(world)} })
+	addr, err := b.ListenTLS("SSL", "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{selfSigned(t)}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 2 {
+		c, err := net.Dial("tcp", addr.String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		if i == 1 {
+			c.Write([]byte{0x16, 3, 1, 0, 200, 1, 0, 0, 196, 3, 3})
+		}
+	}
+	until(t, "both are cut", func() bool { return b.Stats().Refused[edge.HandshakeTooSlow] == 2 && b.Stats().Connections == 0 })
+	if !strings.Contains(b.log.String(), "was not finished within 10s") {
+		t.Errorf("the log says\n%s", b.log)
+	}
+}
+
 // TestPeerOfHandshake: who the peer is comes from its certificate, or it is not let in.
 func TestPeerOfHandshake(t *testing.T) {
 	own := selfSigned(t)
