@@ -34,6 +34,7 @@ import (
 //	node set KEY=VALUE…     have the node start with these settings too from now on
 //	share TOPIC GROUP N     take and accept N records as a member of a share group, then leave
 //	stay TOPIC GROUP TYPE   be a member of a group until the script ends: classic, consumer, share or streams
+//	open TOPIC ID           write a record to partition 0 within a transaction, and leave it open
 //	emptied FILE FIRST LAST append a batch of these offsets without records, as compaction leaves it
 //
 // beside testscript's own commands.
@@ -66,6 +67,7 @@ func TestScripts(t *testing.T) {
 			"emptied": emptiedScripted,
 			"share":   shareScripted,
 			"stay":    stayScripted,
+			"open":    openScripted,
 		},
 	})
 }
@@ -245,4 +247,13 @@ func emptiedScripted(ts *testscript.TestScript, _ bool, args []string) {
 	old, err := os.ReadFile(path)
 	ts.Check(err)
 	ts.Check(os.WriteFile(path, append(old, b...), 0o600))
+}
+
+// openScripted begins a transaction and goes away.
+func openScripted(ts *testscript.TestScript, _ bool, args []string) {
+	cl, err := kgo.NewClient(kgo.SeedBrokers(ts.Getenv("ADDR")), kgo.TransactionalID(args[1]), kgo.RecordPartitioner(kgo.ManualPartitioner()))
+	ts.Check(err)
+	defer cl.Close()
+	ts.Check(cl.BeginTransaction())
+	ts.Check(cl.ProduceSync(context.Background(), &kgo.Record{Topic: args[0], Value: []byte("open")}).FirstErr())
 }
