@@ -154,7 +154,7 @@ func New(o Options) *Broker {
 	b.telemetry, b.logLevel, b.rights = o.Telemetry, o.LogLevel, rights{o.Authorizer}
 	b.checkSettings = o.CheckSettings
 	b.protocols = o.Protocols
-	b.door.Broker, b.door.check = b, o.CheckSASL
+	b.door.Broker, b.door.check, b.door.open.state = b, o.CheckSASL, loginDone
 	for name, server := range o.SASL {
 		b.SetSASL(name, server)
 	}

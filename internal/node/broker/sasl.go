@@ -67,6 +67,8 @@ type door struct {
 	*Broker
 	listeners atomic.Pointer[map[string]*saslListener] // nil: no listener has SASL
 	refusals  refusalLog
+	// open is the state of those on listeners without SASL; it never changes.
+	open login
 	// check tells whether the listeners could work with other settings; nil takes all.
 	check func(*config.BrokerConfig) error
 }
@@ -112,6 +114,7 @@ func (d *door) admitted(q *edge.Request) bool {
 	if l == nil {
 		listener := (*d.listeners.Load())[q.Conn().Listener()]
 		if listener == nil {
+			identity.SetLogin(&d.open)
 			return true
 		}
 		l = &login{counts: listener.counts}
