@@ -226,6 +226,10 @@ func on[T any, P message[T], R response](f func(b *Broker, q *edge.Request, m P,
 			q.Hangup(malformed(q, err))
 			return
 		}
+		if err := excess(m); err != nil {
+			q.Hangup(fmt.Errorf("%s: %w", wire.APIName(q.Key), err))
+			return
+		}
 		f(b, q, m, func(resp R) {
 			b.figures.codes(q, codes, resp)
 			if t := b.tolls.Load(); t != nil {
