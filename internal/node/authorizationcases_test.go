@@ -238,6 +238,14 @@ func dataCases() []authorizationCase {
 			resp.(*wire.FetchResponse).Responses = nil
 			return fmt.Sprintf("refused: %v", refused)
 		}},
+		{key: wire.KeyFetch, version: 17, variant: "on a controller", controller: true, make: func(e *env) wire.Message {
+			return fetchOf("", wire.UUID{1, 2, 3})
+		}, show: func(_ *env, resp wire.Message) string {
+			m := resp.(*wire.FetchResponse)
+			refused := m.ErrorCode == wire.ClusterAuthorizationFailed
+			m.ErrorCode, m.Responses = wire.None, nil // what else there is to say of the log of metadata
+			return fmt.Sprintf("refused: %v", refused)
+		}},
 		{key: wire.KeyFetch, version: 12, variant: "of a name that no topic has", make: func(e *env) wire.Message { return fetchOf(e.n("none"), wire.UUID{}) }},
 		{key: wire.KeyFetch, version: 16, variant: "by an id that no topic has", make: func(*env) wire.Message { return fetchOf("", wire.UUID{1, 2, 3}) }},
 		{key: wire.KeyListOffsets, version: 7, make: func(e *env) wire.Message { e.topic("t"); return listOffsets(e.n("t")) }},

@@ -6,6 +6,7 @@ import (
 	"github.com/moldau/moldau/internal/format/wire"
 	"github.com/moldau/moldau/internal/machine/acl"
 	"github.com/moldau/moldau/internal/machine/metadata"
+	"github.com/moldau/moldau/internal/node/broker"
 	"github.com/moldau/moldau/internal/node/telemetry"
 )
 
@@ -23,3 +24,6 @@ func (n *Node) Level() slog.Level { return n.o.LogLevel.Level() }
 
 // SetRules has the authorizer decide by these rules.
 func (n *Node) SetRules(s *acl.Set) { n.authorizer.SetRules(s) }
+
+// Usage is what the authorizer remembers of a principal.
+func (n *Node) Usage(principal string) []broker.UsageEntry { return n.authorizer.Usage(principal) }

@@ -119,9 +119,7 @@ func serveDescribeTopicPartitions(b *Broker, q *edge.Request, m *wire.DescribeTo
 		t, ok := img.Topic(name)
 		if !ok {
 			missing := missingTopicPartitions(name)
-			if b.authorizer != nil {
-				missing.TopicAuthorizedOperations = b.operations(q, topicOperations, acl.Topic, name)
-			}
+			missing.TopicAuthorizedOperations = b.operations(q, topicOperations, acl.Topic, name)
 			out.Topics = append(out.Topics, missing)
 			continue
 		}

@@ -101,7 +101,7 @@ func (b *Broker) addToTxn(q *edge.Request, tx *wire.AddPartitionsToTxnRequestAdd
 	for i := range tx.Topics {
 		t := &tx.Topics[i]
 		topic, ok := img.Topic(t.Name)
-		denied := q.Version < 4 && (internalTopic(t.Name) && b.authorizer != nil || !b.allowed(q, acl.Write, acl.Topic, t.Name))
+		denied := q.Version < 4 && (internalTopic(t.Name) || !b.allowed(q, acl.Write, acl.Topic, t.Name))
 		results[i].Name = t.Name
 		for _, index := range t.Partitions {
 			r := wire.AddPartitionsToTxnResponseAddPartitionsToTxnPartitionResult{PartitionIndex: index}
