@@ -322,7 +322,7 @@ public class Rights {
             ask("group's offsets with a right to the group only", () -> a.listConsumerGroupOffsets(GROUP).partitionsToOffsetAndMetadata().get());
             ask("groups with a right to them", () -> a.listGroups().all().get().stream().map(GroupListing::groupId).filter(GROUP::equals).toList());
             add(cluster);
-            until("[", "describe rules with the right to alter the cluster", () -> a.describeAcls(new AclBindingFilter(cluster.toFilter().patternFilter(), AccessControlEntryFilter.ANY)).values().get());
+            until("[", "describe rules with the right to alter the cluster", () -> a.describeAcls(new AclBindingFilter(cluster.toFilter().patternFilter(), cluster.toFilter().entryFilter())).values().get());
             ask("describe quotas with the right to alter the cluster", () -> a.describeClientQuotas(ClientQuotaFilter.all()).entities().get());
             ask("operations on the cluster", () -> new TreeSet<>(a.describeCluster(new DescribeClusterOptions().includeAuthorizedOperations(true)).authorizedOperations().get()));
             remove(cluster, groups, create[0]);
