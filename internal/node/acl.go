@@ -14,7 +14,7 @@ import (
 const standardAuthorizer = "org.apache.kafka.metadata.authorizer.StandardAuthorizer"
 
 // openAuthorizer makes the authorizer that the settings want: none, one that decides, or one that only remembers for acl learn.
-func (n *Node) openAuthorizer() error {
+func openAuthorizer(n *Node) error {
 	cfg := n.static
 	switch class := strings.TrimSpace(cfg.GetString("authorizer.class.name")); {
 	case class == standardAuthorizer:
@@ -38,7 +38,7 @@ func aclConfig(cfg *config.BrokerConfig) acl.Config {
 }
 
 // authorize has the authorizer decide by the rules of an image. A nil delta is the image at start.
-func (n *Node) authorize(img *metadata.Image, d *metadata.Delta) {
+func authorize(n *Node, img *metadata.Image, d *metadata.Delta) {
 	switch {
 	case n.authorizer == nil || n.authorizer.Rules() == nil:
 	case d == nil:

@@ -142,7 +142,7 @@ func Begin(o Options, ready func(error)) (*Node, error) {
 
 // build makes the parts, bottom up.
 func (n *Node) build() error {
-	for _, step := range []func() error{n.openAuthorizer, func() error { return openSASL(n) }, func() error { return openTLS(n) }, n.listen, n.openStores, n.openQuorum} {
+	for _, step := range []func() error{func() error { return openAuthorizer(n) }, func() error { return openSASL(n) }, func() error { return openTLS(n) }, n.listen, n.openStores, n.openQuorum} {
 		if err := step(); err != nil {
 			return err
 		}
@@ -325,7 +325,7 @@ func (n *Node) previousEpoch() int64 {
 // follow brings every part to the newest metadata, the partition table before
 // those who look partitions up. A nil delta is the image at start.
 func (n *Node) follow(img *metadata.Image, d *metadata.Delta) {
-	n.authorize(img, d)
+	authorize(n, img, d)
 	n.configure(img, d)
 	if d == nil {
 		if err := n.table.Load(img); err != nil {
