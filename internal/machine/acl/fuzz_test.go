@@ -12,7 +12,7 @@ func TestParseHost(t *testing.T) {
 	for text, want := range map[string]string{
 		"10.0.0.1": "10.0.0.1/32", "0:0:0:0:0:0:0:1": "::1/128", "2001:db8:0:0:0:0:0:1": "2001:db8::1/128",
 		"10.1.2.3/8": "10.0.0.0/8", "010.001.0.0/08": "10.0.0.0/8", "2001:DB8::1/32": "2001:db8::/32", "::/0": "::/0", "::1.2.3.4/128": "::102:304/128",
-		"fe80::1%eth0/64": "fe80::/64", "::1/+7": "::/7", "::1/-0": "::/0",
+		"fe80::1%eth0/64": "fe80::/64", "::1/+7": "::/7", "::1/-0": "::/0", "[::1]/128": "::1/128", "00001::/16": "1::/16",
 		// Kafka would never meet these.
 		"::1": "", "2001:DB8:0:0:0:0:0:1": "", "010.0.0.1": "", "host": "", "": "", "0:0:0:0:0:ffff:a00:1": "", "10.0.0.1 ": "",
 	} {
@@ -25,7 +25,7 @@ func TestParseHost(t *testing.T) {
 		"10.0.0.0/33": "Value [33] not in range [0,32]", "10.0.0.256/8": "Value [256] not in range [0,255]", "10.0.0.0/": "Could not parse [10.0.0.0/]",
 		"10.0.0/8": "Could not parse [10.0.0/8]", "10.0.0.0/123": "Could not parse [10.0.0.0/123]", "host/8": "Could not parse [host/8]", "10.0.0.0/8/9": "Could not parse [10.0.0.0/8/9]",
 		"::/129": "Could not parse [::/129] - prefix length must be between 0 and 128", "::/x": "Could not parse [::/x] - invalid prefix length",
-		"::ffff:10.0.0.0/104": "Could not parse [::ffff:10.0.0.0] - not an IPv6 address", ":x/8": "Could not parse [:x]",
+		"::ffff:10.0.0.0/104": "Could not parse [::ffff:10.0.0.0] - not an IPv6 address", ":x/8": "Could not parse [:x]", "12345::/8": "Could not parse [12345::]", "[::1/8": "Could not parse [[::1]",
 	} {
 		if _, err := ParseNetwork(text); err == nil || err.Error() != want {
 			t.Errorf("%q: %v, want %q", text, err, want)

@@ -68,7 +68,10 @@ func digits(text string, most int) bool {
 	return text != "" && len(text) <= most
 }
 
-// parseNetwork6 reads an IPv6 address and a length. A zone is allowed and means nothing, as in Kafka.
+// parseNetwork6 reads an IPv6 address and a length as Java does: in brackets or not, groups with any number of leading zeros. A zone
+// means nothing.
+//
+// Differs from Kafka: the zone's name may be any; Kafka looks whether the controller has such a network interface.
 func parseNetwork6(text string) (netip.Prefix, error) {
 	address, length, ok := strings.Cut(text, "/")
 	if !ok {
@@ -81,7 +84,7 @@ func parseNetwork6(text string) (netip.Prefix, error) {
 	if n < 0 || n > 128 {
 		return netip.Prefix{}, fmt.Errorf("Could not parse [%s] - prefix length must be between 0 and 128", text)
 	}
-	a, err := netip.ParseAddr(address)
+	a, err := netip.ParseAddr(shortGroups(address))
 	if err != nil {
 		return netip.Prefix{}, fmt.Errorf("Could not parse [%s]", address)
 	}
@@ -89,6 +92,25 @@ func parseNetwork6(text string) (netip.Prefix, error) {
 		return netip.Prefix{}, fmt.Errorf("Could not parse [%s] - not an IPv6 address", address)
 	}
 	return netip.PrefixFrom(a.WithZone(""), int(n)).Masked(), nil
+}
+
+// shortGroups takes brackets off and, of groups with more than four digits, leading zeros.
+func shortGroups(address string) string {
+	if inner, ok := strings.CutPrefix(address, "["); ok && strings.HasSuffix(inner, "]") {
+		address = strings.TrimSuffix(inner, "]")
+	}
+	address, zone, _ := strings.Cut(address, "%")
+	groups := strings.Split(address, ":")
+	for i, g := range groups {
+		for len(g) > 4 && g[0] == '0' && !strings.Contains(g, ".") {
+			g = g[1:]
+		}
+		groups[i] = g
+	}
+	if address = strings.Join(groups, ":"); zone != "" {
+		address += "%" + zone
+	}
+	return address
 }
 
 // HostText is an address as Kafka writes it, which is Java's way: "10.0.0.1", "2001:db8:0:0:0:0:0:1".
