@@ -29,7 +29,7 @@ func (s *suite) installNext(ctx context.Context, dir string) error {
 // other parts compare with, and of the next one, where hosts may be networks.
 func (s *suite) aclPart(ctx context.Context) {
 	for _, jars := range []struct{ name, dir string }{{"Kafka 4.3", s.dir("java")}, {"Kafka 4.4, with networks", s.dir("next")}} {
-		cmd := exec.CommandContext(ctx, "go", "test", "-count=1", "-v", "-run", "^TestStandardAuthorizer$", "./internal/machine/acl")
+		cmd := exec.CommandContext(ctx, "go", "test", "-count=1", "-timeout=30m", "-v", "-run", "^TestStandardAuthorizer$", "./internal/machine/acl")
 		cmd.Dir = filepath.Join(s.source, "..", "..")
 		cmd.Env = append(os.Environ(), "MOLDAU_KAFKA_JARS="+filepath.Join(jars.dir, "lib"), "MOLDAU_ACL_QUESTIONS="+aclQuestions)
 		out, err := cmd.CombinedOutput()
