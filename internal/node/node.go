@@ -178,14 +178,14 @@ func (n *Node) build() error {
 // touched and port 0 has its number. Requests wait until the node is ready.
 func (n *Node) listen() error {
 	cfg := n.static
-	n.arrivals = newArrivals(n.o.World, cfg, n.protected(), n.listenerNames())
+	n.arrivals = newArrivals(n.o.World, cfg, protectedListener(n.listeners), namesOf(n.listeners))
 	if n.o.NoListeners {
 		return nil
 	}
 	n.server = edge.New(edge.Options{
 		Handler: n, World: n.o.World, Logger: n.o.Logger, Handshaken: n.certificates.handshaken,
 		MaxFrameBytes: int32(cfg.GetInt("socket.request.max.bytes")), QueuedBytes: cfg.GetLong("queued.max.request.bytes"),
-		Limits: n.connectionLimits(cfg), Arrive: n.arrivals.arrive,
+		Limits: connectionLimits(n, cfg), Arrive: n.arrivals.arrive,
 		FirstFrameBytes: n.sasl.firstFrames(),
 		IdleTimeout:     time.Duration(cfg.GetLong("connections.max.idle.ms")) * time.Millisecond,
 		SendBuffer:      socketBuffer(cfg, "socket.send.buffer.bytes"), ReceiveBuffer: socketBuffer(cfg, "socket.receive.buffer.bytes"),
@@ -348,7 +348,7 @@ func (n *Node) follow(img *metadata.Image, d *metadata.Delta) {
 	n.transactions.SetVersion(img.Features()[metadata.FeatureTransactionVersion])
 	n.coordinate(img, d)
 	n.subscribe(img, d)
-	n.limitClients(img, d)
+	limitClients(n, img, d)
 	n.assignChanged(img, d)
 }
 
@@ -365,7 +365,7 @@ func (n *Node) configure(img *metadata.Image, d *metadata.Delta) {
 		n.o.Logger.Warn("some dynamic broker settings are not used", "error", err)
 	}
 	n.config.Store(next)
-	n.certificates.reload(next, "dynamic settings")
+	n.certificates.reload("dynamic settings")
 	n.configureCleaner()
 	n.limitConnections(next)
 	n.sasl.reconfigure(next)

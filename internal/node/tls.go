@@ -32,6 +32,8 @@ type certificates struct {
 	node   *Node
 	stores map[string]*certs.Store // by listener; never changes
 
+	one sync.Mutex // held while certificates are taken over; mu may be taken under it
+
 	mu     sync.Mutex // guards what follows
 	timer  clock.Timer
 	failed map[string]string // by listener, what was wrong at the last look
@@ -107,7 +109,7 @@ func (t *certificates) handshaken(c *edge.Conn, state tls.ConnectionState) error
 
 // poll looks whether files have changed.
 func (t *certificates) poll() {
-	t.reload(t.node.Config(), "a changed file")
+	t.reload("a changed file")
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if !t.closed {
@@ -116,7 +118,10 @@ func (t *certificates) poll() {
 }
 
 // reload takes over what is new. What cannot be used is told once, and the old certificates stay.
-func (t *certificates) reload(cfg *config.BrokerConfig, why string) {
+func (t *certificates) reload(why string) {
+	t.one.Lock()
+	defer t.one.Unlock()
+	cfg := t.node.Config() // as it is now that nobody else reloads
 	for _, name := range slices.Sorted(maps.Keys(t.stores)) {
 		store := t.stores[name]
 		changed, err := store.Reload(t.options(cfg, name))
