@@ -207,6 +207,8 @@ func decoded(q *edge.Request, m wire.Message) bool {
 }
 
 // handshake begins the exchange of a mechanism (KIP-43, KIP-152).
+//
+// Differs from Kafka: who authenticates again with a mechanism that is not enabled is told so; Kafka just closes the connection.
 func (d *door) handshake(q *edge.Request, l *login, mechanism string) {
 	server := (*d.listeners.Load())[q.Conn().Listener()].server
 	l.framed = q.Version >= 1
