@@ -27,7 +27,7 @@ const (
 )
 
 // limitClients takes over the client quotas of the metadata.
-func (n *Node) limitClients(img *metadata.Image, d *metadata.Delta) {
+func limitClients(n *Node, img *metadata.Image, d *metadata.Delta) {
 	if d != nil && !d.Changed().Quotas {
 		return
 	}
@@ -43,17 +43,17 @@ func (n *Node) limitClients(img *metadata.Image, d *metadata.Delta) {
 func (n *Node) limitConnections(cfg *config.BrokerConfig) {
 	n.arrivals.setRates(cfg)
 	if n.server != nil {
-		n.server.SetConnectionLimits(n.connectionLimits(cfg))
+		n.server.SetConnectionLimits(connectionLimits(n, cfg))
 	}
 }
 
 // connectionLimits is what of the settings concerns the number of connections.
-func (n *Node) connectionLimits(cfg *config.BrokerConfig) edge.ConnectionLimits {
+func connectionLimits(n *Node, cfg *config.BrokerConfig) edge.ConnectionLimits {
 	l := edge.ConnectionLimits{
 		Total: cfg.GetInt("max.connections"), PerIP: cfg.GetInt("max.connections.per.ip"),
-		Overrides: map[netip.Addr]int{}, Listeners: map[string]int{}, Protected: n.protected(),
+		Overrides: map[netip.Addr]int{}, Listeners: map[string]int{}, Protected: protectedListener(n.listeners),
 	}
-	for _, name := range n.listenerNames() {
+	for _, name := range namesOf(n.listeners) {
 		if most, ok := listenerNumber(cfg, name, "max.connections"); ok {
 			l.Listeners[name] = most
 		}
@@ -82,21 +82,21 @@ func listenerNumber(cfg *config.BrokerConfig, listener, key string) (int, bool) 
 	return n, err == nil && n > 0
 }
 
-func (n *Node) listenerNames() []string {
+func namesOf(all *config.NodeListeners) []string {
 	var names []string
-	for _, l := range n.listeners.Broker {
+	for _, l := range all.Broker {
 		names = append(names, l.Name)
 	}
-	for _, l := range n.listeners.Controller {
+	for _, l := range all.Controller {
 		names = append(names, l.Name)
 	}
 	return names
 }
 
-// protected is the listener that max.connections does not close to the other brokers, as long as there are others.
-func (n *Node) protected() string {
-	if len(n.listenerNames()) > 1 {
-		return n.listeners.InterBroker
+// protectedListener is the one that max.connections does not close to the other brokers, as long as there are others.
+func protectedListener(all *config.NodeListeners) string {
+	if len(namesOf(all)) > 1 {
+		return all.InterBroker
 	}
 	return ""
 }

@@ -143,7 +143,7 @@ func (b *Broker) serveFetch(q *edge.Request) {
 		q.Hangup(malformed(q, err))
 		return
 	}
-	op.req.MaxBytes = min(op.req.MaxBytes, maxFetchBytes, b.fetchable(q))
+	op.req.MaxBytes = min(op.req.MaxBytes, maxFetchBytes, b.tolls.Load().fetchable(q))
 	if b.side(q) == wire.OnController && !b.onCluster(q, acl.ClusterAction) {
 		op.refuse(wire.ClusterAuthorizationFailed)
 		return
@@ -154,7 +154,7 @@ func (b *Broker) serveFetch(q *edge.Request) {
 	}
 	op.read()
 	missing := int64(min(op.req.MinBytes, op.req.MaxBytes)) - int64(op.bytes)
-	if op.failed || missing <= 0 || op.req.MaxWaitMs <= 0 || len(op.list) == 0 || !b.mayPark(len(op.list)) {
+	if op.failed || missing <= 0 || op.req.MaxWaitMs <= 0 || len(op.list) == 0 || !mayPark(b, len(op.list)) {
 		op.answer()
 		return
 	}
@@ -373,8 +373,11 @@ func (b *Broker) readCode(p *partition.Partition, offset int64, err error) wire.
 	}
 	code, _ := appendCode(err)
 	var corrupt *commitlog.CorruptError
-	if errors.As(err, &corrupt) {
+	switch {
+	case errors.As(err, &corrupt):
 		code = wire.CorruptMessage // to wait would not help the reader
+	case code == wire.UnknownServerError:
+		code = wire.KafkaStorageError // a file could not be opened or read
 	}
 	b.logger.Error("a fetch could not read its records", "topic", p.Topic, "partition", p.Index, "offset", offset, "error", err)
 	return code
@@ -408,7 +411,7 @@ func (op *fetch) park(missing int64) {
 }
 
 // mayPark takes room for a fetch that waits, which resume gives back.
-func (b *Broker) mayPark(partitions int) bool {
+func mayPark(b *Broker, partitions int) bool {
 	if b.parkedPartitions.Add(int64(partitions)) <= maxParkedPartitions {
 		return true
 	}
@@ -436,7 +439,7 @@ func (op *fetch) refuse(code wire.Code) {
 	op.resp.SetDefaults()
 	op.resp.ErrorCode = code
 	q := op.q
-	op.resp.ThrottleTimeMs = op.b.throttle(q)
+	op.resp.ThrottleTimeMs = op.b.tolls.Load().throttle(q)
 	resp := q.Begin()
 	resp.Buf = op.resp.Append(resp.Buf, q.Version)
 	op.release()
@@ -465,7 +468,7 @@ func (op *fetch) answer() {
 		func(int, int) int { n := op.reads[next].view.Len; next++; return n },
 		func(_, _, at int) { op.addRecords(resp, at, &op.reads[next-1].view) })
 	const lengthBytes = 4 // which Kafka counts, too
-	if wait := op.b.throttleFetch(q, op.size(resp)+lengthBytes, false); wait > 0 {
+	if wait := op.b.tolls.Load().fetch(q, op.size(resp)+lengthBytes, false); wait > 0 {
 		op.hold(wait)
 		return
 	}

@@ -15,7 +15,7 @@ func forwarded[P any, R response](b *Broker, q *edge.Request, m P, answer func(R
 // propose puts one request to the controller. If the quorum cannot decide, the connection is closed: the client asks again.
 func propose[R response](b *Broker, q *edge.Request, m any, answer func(R)) {
 	key := q.Key
-	l := b.leave(q)
+	l := b.tolls.Load().leave(q)
 	b.quorum.Propose(l.meter(m), func(reply any, err error) {
 		resp, ok := reply.(R)
 		if err != nil || !ok {

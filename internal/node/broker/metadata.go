@@ -42,7 +42,7 @@ func serveMetadata(b *Broker, q *edge.Request, m *wire.MetadataRequest, answer f
 	for _, name := range missing {
 		create.Topics = append(create.Topics, autoTopic(b, name))
 	}
-	b.quorum.Propose(b.leave(q).meter(create), func(any, error) { answer(b.metadata(q, m, v)) })
+	b.quorum.Propose(b.tolls.Load().leave(q).meter(create), func(any, error) { answer(b.metadata(q, m, v)) })
 }
 
 // autoTopic is the request that creates a topic somebody used without creating it.

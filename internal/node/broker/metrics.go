@@ -217,7 +217,7 @@ var topicFigures = []struct {
 // Emit tells what the broker has counted, by the names that Kafka's figures have
 // behind the usual rules of the JMX exporter: over all topics without a label, and by topic.
 func (b *Broker) Emit(out *metric.Sink) {
-	b.emitQuotas(out)
+	b.tolls.Load().emit(out)
 	const prefix = "kafka_server_brokertopicmetrics_"
 	topics := b.countedTopics()
 	for _, m := range topicFigures {

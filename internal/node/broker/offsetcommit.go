@@ -174,7 +174,7 @@ func (op *offsetCommit) finish() {
 	op.Response.Topics = append(op.Response.Topics, op.refused...)
 	op.count()
 	q := op.q
-	op.Response.ThrottleTimeMs = op.b.throttle(q)
+	op.Response.ThrottleTimeMs = op.b.tolls.Load().throttle(q)
 	resp := q.Begin()
 	resp.Buf = op.Response.Append(resp.Buf, q.Version)
 	op.release()

@@ -200,7 +200,7 @@ func (op *produce) append(a *produceAppend, records []byte) {
 	limits := limitsOf(a.part.Config())
 	limits.Now = clock.Millis(op.b.world.Now())
 	limits.RefuseZstd = op.q.Version < 7
-	batch, err := op.b.check(records, &limits)
+	batch, err := checkBatch(op.b, records, &limits)
 	if err != nil {
 		a.code, a.message, a.bad = produceRefusal(err)
 		op.pending.Add(-1)
@@ -220,8 +220,8 @@ func (op *produce) append(a *produceAppend, records []byte) {
 // processors two for each. Work without waiting: whoever has to wait for a place gets it soon.
 const leastUnpacking = 4
 
-// check looks at a batch and makes it what the topic wants.
-func (b *Broker) check(records []byte, limits *record.Limits) (record.Batch, error) {
+// checkBatch looks at a batch and makes it what the topic wants.
+func checkBatch(b *Broker, records []byte, limits *record.Limits) (record.Batch, error) {
 	if packed(records) || limits.Target.Fixed {
 		b.unpacking <- struct{}{}
 		defer func() { <-b.unpacking }()
@@ -310,7 +310,7 @@ func (op *produce) finish() {
 		}
 	}
 	q := op.q
-	op.resp.ThrottleTimeMs = op.b.throttleProduce(q, op.bytes, op.req.Acks)
+	op.resp.ThrottleTimeMs = op.b.tolls.Load().produce(q, op.bytes, op.req.Acks)
 	resp := q.Begin()
 	resp.Buf = op.resp.Append(resp.Buf, q.Version)
 	op.release()
@@ -328,7 +328,7 @@ func (op *produce) finishUnacknowledged() {
 		}
 	}
 	q := op.q
-	op.b.throttleProduce(q, op.bytes, 0)
+	op.b.tolls.Load().produce(q, op.bytes, 0)
 	op.release()
 	if failed != nil {
 		q.Hangup(failed)

@@ -34,7 +34,7 @@ const (
 )
 
 // tolls is the client quotas that hold at a time: what clients use is counted, and who uses too much is muted. A broker
-// without client quotas has none, and pays one look at a nil pointer for a request.
+// without client quotas has none, and pays one look at a nil pointer for a request: a nil *tolls counts nothing.
 type tolls struct {
 	world    clock.World
 	limits   *quota.Limits
@@ -282,8 +282,7 @@ func (t *tolls) answer(q *edge.Request, field int, m any) {
 }
 
 // throttle counts the time of a request that is about to be answered, and gives the answer's throttle time.
-func (b *Broker) throttle(q *edge.Request) int32 {
-	t := b.tolls.Load()
+func (t *tolls) throttle(q *edge.Request) int32 {
 	if t == nil || !t.requests {
 		return 0
 	}
@@ -291,9 +290,8 @@ func (b *Broker) throttle(q *edge.Request) int32 {
 	return u.mute(q, quota.Request, u.time(q))
 }
 
-// throttleProduce counts a Produce request of size bytes. The time of one that wants no answer is not counted.
-func (b *Broker) throttleProduce(q *edge.Request, size int, acks int16) int32 {
-	t := b.tolls.Load()
+// produce counts a Produce request of size bytes. The time of one that wants no answer is not counted.
+func (t *tolls) produce(q *edge.Request, size int, acks int16) int32 {
 	if t == nil {
 		return 0
 	}
@@ -307,10 +305,9 @@ func (b *Broker) throttleProduce(q *edge.Request, size int, acks int16) int32 {
 	return u.greater(q, quota.Produce, waitMs, timeMs)
 }
 
-// throttleFetch counts an answer of size bytes to a Fetch. If the client must wait the answer is to be an empty one,
+// fetch counts an answer of size bytes to a Fetch. If the client must wait the answer is to be an empty one,
 // which is not counted; with deliver it goes out nevertheless.
-func (b *Broker) throttleFetch(q *edge.Request, size int, deliver bool) int32 {
-	t := b.tolls.Load()
+func (t *tolls) fetch(q *edge.Request, size int, deliver bool) int32 {
 	if t == nil {
 		return 0
 	}
@@ -324,8 +321,7 @@ func (b *Broker) throttleFetch(q *edge.Request, size int, deliver bool) int32 {
 
 // fetchable is how many bytes an answer to a Fetch may have: more would be refused even to a client that has fetched
 // nothing for a whole window.
-func (b *Broker) fetchable(q *edge.Request) int32 {
-	t := b.tolls.Load()
+func (t *tolls) fetchable(q *edge.Request) int32 {
 	if t == nil {
 		return math.MaxInt32
 	}
@@ -362,8 +358,7 @@ func strictSince(key int16) (version int16, counts bool) {
 }
 
 // leave begins to count for a request; nil when it is not to be counted.
-func (b *Broker) leave(q *edge.Request) *leave {
-	t := b.tolls.Load()
+func (t *tolls) leave(q *edge.Request) *leave {
 	since, counts := strictSince(q.Key)
 	if t == nil || !counts || !t.limits.Any(quota.Mutation) {
 		return nil
@@ -424,9 +419,8 @@ var quotaSeries = [quota.Kinds]struct{ use, help, wait string }{
 	quota.Mutation: {"kafka_server_controllermutation_mutation_rate", "Partitions made and deleted a second by a client with a quota.", "kafka_server_controllermutation_throttle_time"},
 }
 
-// emitQuotas tells about the use of those who have quotas.
-func (b *Broker) emitQuotas(out *metric.Sink) {
-	t := b.tolls.Load()
+// emit tells about the use of those who have quotas.
+func (t *tolls) emit(out *metric.Sink) {
 	if t == nil {
 		return
 	}

@@ -25,7 +25,7 @@ func (s *slowly) Serve(q *edge.Request) {
 	h := func(b *Broker, q *edge.Request) {
 		s.hand.Advance(s.takes)
 		answer := func() {
-			wait := b.throttle(q)
+			wait := b.tolls.Load().throttle(q)
 			s.wait = append(s.wait, wait)
 			q.Begin()
 			q.Reply()
@@ -116,7 +116,7 @@ func TestForgottenSensor(t *testing.T) {
 	b := limited(hand, "producer_byte_rate", 10)
 	var waits []int32
 	c := edge.NewDirect(handle(func(q *edge.Request) {
-		waits = append(waits, b.throttleProduce(q, 80, 1))
+		waits = append(waits, b.tolls.Load().produce(q, 80, 1))
 		q.Begin()
 		q.Reply()
 	}), "PLAINTEXT")
