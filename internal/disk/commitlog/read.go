@@ -312,10 +312,14 @@ func (l *Log) find(f vfs.File, s *segment, k lookup, end int64, wanted func(*rec
 	if misled || pos > 0 && errors.As(err, &bad) {
 		at, e, err = walk(f, 0, end, func(_ int64, e *record.EntryInfo, _ []byte) bool { return wanted(e) })
 	}
-	if err != nil {
+	switch {
+	case err == nil:
+		return at, e, nil
+	case errors.As(err, &bad) || errors.Is(err, record.ErrShort):
 		return -1, e, &CorruptError{Path: s.log.path, Pos: at, Why: err.Error()}
+	default:
+		return -1, e, fmt.Errorf("reading segment %s at %d: %w", s.log.path, at, err)
 	}
-	return at, e, nil
 }
 
 // walk reads the heads of the entries in [pos, end) until stop says so, and returns where that was; -1 at the end. stop
