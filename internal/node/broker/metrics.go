@@ -234,7 +234,7 @@ func (b *Broker) Emit(out *metric.Sink) {
 	}
 	out.Counter(prefix+"bytesrejected_total", "Bytes of records that were refused because they were too large.", float64(b.figures.totals.Sum(countBytesRejected)))
 	b.emitErrors(out)
-	b.emitTransactions(out)
+	emitTransactions(b, out)
 	b.door.emit(out)
 }
 

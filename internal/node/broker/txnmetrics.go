@@ -26,7 +26,7 @@ func (v *verifications) counted(took time.Duration, codes []wire.Code) {
 }
 
 // emitTransactions tells about transactions that this broker coordinates, and about those that write here.
-func (b *Broker) emitTransactions(out *metric.Sink) {
+func emitTransactions(b *Broker, out *metric.Sink) {
 	s := b.transactions.Stats()
 	for state, n := range s.IDs {
 		out.Gauge("moldau_transactional_ids", "Transactional ids that are coordinated here, by state.", float64(n), "state", txn.State(state).String())
