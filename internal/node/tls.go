@@ -59,6 +59,10 @@ func openTLS(n *Node) error {
 		for _, note := range store.Notes() {
 			n.o.Logger.Info(note, "listener", l.Name)
 		}
+		if _, own := t.options(n.static, l.Name).Setting("ssl.client.auth"); l.SecurityProtocol.SASL() && !own && n.static.IsSet("ssl.client.auth") {
+			n.o.Logger.Warn("ssl.client.auth is not used on a listener with SASL, as in Kafka: there it must have the listener's prefix",
+				"listener", l.Name, "setting", config.ListenerPrefix(l.Name)+"ssl.client.auth")
+		}
 		t.warnOfPermissions(l.Name)
 	}
 	if len(t.stores) > 0 {
