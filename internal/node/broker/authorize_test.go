@@ -63,6 +63,10 @@ func TestRefusalsAreLoggedWithinBounds(t *testing.T) {
 	}
 	hand.Advance(time.Hour)
 	log.Reset()
+	if a.decide(q, acl.Write, acl.Topic, strings.Repeat("a\nlevel=ERROR", 3000), wanted); log.Len() > 1000 || lines() != 1 {
+		t.Errorf("an endless name makes a line of %d bytes", log.Len())
+	}
+	log.Reset()
 	a.decide(q, acl.Write, acl.Topic, "t", wanted)
 	for _, want := range []string{"level=INFO", "logger=authorizer", "principal=User:mallory", "operation=WRITE", "type=TOPIC", "name=t", "api=Produce", "rule=DefaultDeny"} {
 		if !strings.Contains(log.String(), want) {
@@ -81,7 +85,7 @@ func TestRefusalsAreLoggedWithinBounds(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, m := range all {
-		if m.GetName() == "moldau_authorizer_denials_total" && m.GetMetric()[0].GetLabel()[0].GetValue() == "WRITE" && m.GetMetric()[0].GetCounter().GetValue() == 101_001 {
+		if m.GetName() == "moldau_authorizer_denials_total" && m.GetMetric()[0].GetLabel()[0].GetValue() == "WRITE" && m.GetMetric()[0].GetCounter().GetValue() == 101_002 {
 			return
 		}
 	}
@@ -102,6 +106,9 @@ func TestUsageIsRememberedWithinBounds(t *testing.T) {
 	}
 	if want := (UsageEntry{"READ", "GROUP", "often", true, 5 * maxUsageEntries}); list[0] != want {
 		t.Errorf("what is used all the time is %+v, want %+v", list[0], want)
+	}
+	if a.decide(alice, acl.Read, acl.Group, strings.Repeat("long", 1000), wanted); len(a.Usage("User:alice")) != maxUsageEntries || a.Usage("User:alice")[0].Name != "often" {
+		t.Error("an overlong name made room for itself")
 	}
 	a.SetRules(denyAll())
 	a.decide(alice, acl.Read, acl.Group, "often", wanted)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"strings"
 	"sync"
 	"time"
 
@@ -87,8 +86,8 @@ func (a *audit) write(q *edge.Request, level slog.Level, ask *acl.Question, d *a
 		rule = fmt.Sprint(d.Rule)
 	}
 	attrs := []slog.Attr{
-		slog.String("principal", ask.PrincipalType+":"+ask.PrincipalName), slog.String("host", host),
-		slog.String("operation", ask.Operation.String()), slog.String("type", ask.Type.String()), slog.String("name", strings.Clone(ask.Name)),
+		slog.String("principal", bounded(ask.PrincipalType+":"+ask.PrincipalName)), slog.String("host", host),
+		slog.String("operation", ask.Operation.String()), slog.String("type", ask.Type.String()), slog.String("name", bounded(ask.Name)),
 		slog.String("api", wire.APIName(q.Key)), slog.String("rule", rule),
 	}
 	if suppressed > 0 {

@@ -12,8 +12,10 @@ import (
 
 // Bounds of what is remembered of principals' doings: what was quiet for long makes room.
 const (
-	maxUsagePrincipals = 1_000
-	maxUsageEntries    = 2_000 // of one principal
+	maxUsagePrincipals = 200
+	maxUsageEntries    = 1_000 // of one principal
+	// maxUsageName bounds a resource's name; what is longer is no topic, and not remembered.
+	maxUsageName = 249
 	// maxUsageChances is how many are looked at to find one that was quiet.
 	maxUsageChances = 16
 )
@@ -61,6 +63,9 @@ func newUsage() *usage {
 
 // note counts one question. Its strings may be views of a frame.
 func (u *usage) note(ask *acl.Question, allowed bool) {
+	if len(ask.Name) > maxUsageName || len(ask.PrincipalName) > maxUsageName {
+		return
+	}
 	l := u.principals.get(usagePrincipal{ask.PrincipalType, ask.PrincipalName}, func(p *usagePrincipal) {
 		p.kind, p.name = strings.Clone(p.kind), strings.Clone(p.name)
 	})
