@@ -32,6 +32,7 @@ func allRows() []*row {
 		visibleRow(),
 		idempotenceRow(),
 		txn100Row(),
+		txnIDsRow(),
 		groupRow("groups1000/classic", "1,000 members, 1,000 partitions, classic protocol", classicGroup),
 		groupRow("groups1000/consumer", "1,000 members, 1,000 partitions, KIP-848", consumerGroup),
 		commitRow("offsetcommit/1", 1),
