@@ -27,13 +27,13 @@ func serveDescribeLogDirs(b *Broker, _ *edge.Request, m *wire.DescribeLogDirsReq
 		}
 	}
 	for _, s := range b.stores {
-		out.Results = append(out.Results, b.describeDir(s, asked))
+		out.Results = append(out.Results, describeDir(b, s, asked))
 	}
 	return out
 }
 
 // describeDir describes one directory: the asked partitions, or all.
-func (b *Broker) describeDir(s *commitlog.Store, asked map[string]map[int32]bool) wire.DescribeLogDirsResponseDescribeLogDirsResult {
+func describeDir(b *Broker, s *commitlog.Store, asked map[string]map[int32]bool) wire.DescribeLogDirsResponseDescribeLogDirsResult {
 	r := wire.DescribeLogDirsResponseDescribeLogDirsResult{}
 	r.SetDefaults()
 	r.LogDir = s.Dir()
@@ -94,7 +94,7 @@ func serveAlterReplicaLogDirs(b *Broker, _ *edge.Request, m *wire.AlterReplicaLo
 			}
 			for _, index := range dir.Topics[j].Partitions {
 				out.Results[at].Partitions = append(out.Results[at].Partitions, wire.AlterReplicaLogDirsResponseAlterReplicaLogDirPartitionResult{
-					PartitionIndex: index, ErrorCode: b.alterDir(dir.Path, name, index),
+					PartitionIndex: index, ErrorCode: alterDir(b, dir.Path, name, index),
 				})
 			}
 		}
@@ -102,7 +102,7 @@ func serveAlterReplicaLogDirs(b *Broker, _ *edge.Request, m *wire.AlterReplicaLo
 	return out
 }
 
-func (b *Broker) alterDir(path, topic string, index int32) wire.Code {
+func alterDir(b *Broker, path, topic string, index int32) wire.Code {
 	at := slices.IndexFunc(b.stores, func(s *commitlog.Store) bool { return s.Dir() == path })
 	if at < 0 {
 		return wire.LogDirNotFound

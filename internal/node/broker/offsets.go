@@ -48,7 +48,7 @@ func serveListOffsets(b *Broker, q *edge.Request, m *wire.ListOffsetsRequest) *w
 			} else if twice[topicIndex{in.Name, asked.PartitionIndex}] {
 				r.ErrorCode = wire.InvalidRequest
 			} else {
-				b.listOffset(topic.Partition(asked.PartitionIndex), q.Version, m.IsolationLevel, asked, &r)
+				listOffset(b, topic.Partition(asked.PartitionIndex), q.Version, m.IsolationLevel, asked, &r)
 			}
 			t.Partitions = append(t.Partitions, r)
 		}
@@ -65,7 +65,7 @@ type topicIndex struct {
 // timestampSince is the version that brought each special timestamp.
 var timestampSince = map[int64]int16{maxTimestamp: 7, earliestLocal: 8, latestTiered: 9, earliestPendingUpload: 11}
 
-func (b *Broker) listOffset(p *partition.Partition, version int16, isolation int8, asked *wire.ListOffsetsRequestListOffsetsPartition, r *wire.ListOffsetsResponseListOffsetsPartitionResponse) {
+func listOffset(b *Broker, p *partition.Partition, version int16, isolation int8, asked *wire.ListOffsetsRequestListOffsetsPartition, r *wire.ListOffsetsResponseListOffsetsPartitionResponse) {
 	if since, special := timestampSince[asked.Timestamp]; asked.Timestamp < earliestPendingUpload || special && version < since {
 		r.ErrorCode = wire.UnsupportedVersion
 		return
@@ -92,12 +92,12 @@ func (b *Broker) listOffset(p *partition.Partition, version int16, isolation int
 	case latestTiered, earliestPendingUpload:
 		// Nothing is tiered: no offset, as Kafka answers without remote storage.
 	default:
-		b.offsetByTime(p, asked.Timestamp, end, r)
+		offsetByTime(b, p, asked.Timestamp, end, r)
 	}
 }
 
 // offsetByTime looks a timestamp, or the largest one, up in the log.
-func (b *Broker) offsetByTime(p *partition.Partition, timestamp, end int64, r *wire.ListOffsetsResponseListOffsetsPartitionResponse) {
+func offsetByTime(b *Broker, p *partition.Partition, timestamp, end int64, r *wire.ListOffsetsResponseListOffsetsPartitionResponse) {
 	find := func(l *commitlog.Log) (commitlog.RecordPlace, bool, error) { return l.OffsetForTimestamp(timestamp) }
 	if timestamp == maxTimestamp {
 		find = (*commitlog.Log).MaxTimestamp
