@@ -333,7 +333,7 @@ func (s *Store) offsetsDue() bool {
 func (s *Store) writeOffsets() error {
 	s.offsetsMu.Lock()
 	defer s.offsetsMu.Unlock()
-	if err := s.settleAll(); err != nil {
+	if err := s.names.settleAll(); err != nil {
 		return err
 	}
 	s.mu.Lock()

@@ -160,7 +160,7 @@ func (s *Store) round(list *Append, done []settled) []settled {
 // writeRound brings the round to the disk. The error takes the directory offline; what only
 // some logs suffer is noted in their rounds.
 func (s *Store) writeRound(logs []*Log) error {
-	if err := s.settleRound(logs); err != nil {
+	if err := s.names.settleRound(logs); err != nil {
 		return err
 	}
 	if err := s.writeDirects(logs); err != nil {

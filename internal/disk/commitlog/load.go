@@ -142,7 +142,7 @@ func (s *Store) plans(entries []vfs.Entry, found *journal.Found) []*logLoad {
 			l.clean.to = to
 		}
 		if _, ok := points[key]; !ok && !s.report.Clean {
-			s.unsettled(l) // the process before may have been killed before its directory was durable
+			s.names.add(l) // the process before may have been killed before its directory was durable
 		}
 		loads = append(loads, &logLoad{
 			log: l, clean: s.report.Clean && !found.Exists, ours: found.Exists, point: points[key], logStart: starts[key],

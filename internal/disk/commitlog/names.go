@@ -13,6 +13,8 @@ import (
 // for a sync or two of each: what lacks its directory after a crash has never acknowledged anything, and the metadata that
 // asked for it asks again. A round settles the logs it has bytes for, a checkpoint all.
 type names struct {
+	store *Store
+
 	listMu sync.Mutex // guards what follows
 	list   []*Log     // whose names may be lost in a power cut
 	busy   bool       // a job for them is queued or running
@@ -24,16 +26,16 @@ type names struct {
 // settleGroup is how many logs are settled while a round may wait for it.
 const settleGroup = 8
 
-// unsettled lists a new log.
-func (s *Store) unsettled(l *Log) {
+// add lists a new log.
+func (n *names) add(l *Log) {
 	l.nameless.Store(true)
-	s.names.listMu.Lock()
-	s.names.list = append(s.names.list, l)
-	start := !s.names.busy
-	s.names.busy = true
-	s.names.listMu.Unlock()
+	n.listMu.Lock()
+	n.list = append(n.list, l)
+	start := !n.busy
+	n.busy = true
+	n.listMu.Unlock()
 	if start {
-		s.world.Go("settle names", s.settleBehind)
+		n.store.world.Go("settle names", n.settleBehind)
 	}
 }
 
@@ -49,50 +51,50 @@ func (n *names) take(max int) []*Log {
 }
 
 // settleBehind settles what is listed, a few at a time.
-func (s *Store) settleBehind() {
-	for more := true; more && !s.dead.Load(); {
+func (n *names) settleBehind() {
+	for more := true; more && !n.store.dead.Load(); {
 		var err error
-		if more, err = s.settleSome(settleGroup); err != nil {
-			s.fail(err)
+		if more, err = n.settleSome(settleGroup); err != nil {
+			n.store.fail(err)
 		}
 	}
 }
 
 // settleAll settles what is listed.
-func (s *Store) settleAll() error {
-	_, err := s.settleSome(math.MaxInt)
+func (n *names) settleAll() error {
+	_, err := n.settleSome(math.MaxInt)
 	return err
 }
 
 // settleSome settles up to max of those that are listed, and says whether there were any.
-func (s *Store) settleSome(max int) (bool, error) {
-	s.names.mu.Lock()
-	defer s.names.mu.Unlock()
-	logs := s.names.take(max)
-	return len(logs) > 0, s.settle(logs)
+func (n *names) settleSome(max int) (bool, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	logs := n.take(max)
+	return len(logs) > 0, n.settle(logs)
 }
 
 // settleRound settles those of a round's logs that are new.
-func (s *Store) settleRound(logs []*Log) error {
+func (n *names) settleRound(logs []*Log) error {
 	for i, l := range logs {
 		if l.nameless.Load() {
-			s.names.mu.Lock()
-			defer s.names.mu.Unlock()
-			return s.settle(logs[i:])
+			n.mu.Lock()
+			defer n.mu.Unlock()
+			return n.settle(logs[i:])
 		}
 	}
 	return nil
 }
 
 // settle makes the names of those logs durable that are not yet, with what lies in their directories. The caller holds
-// names.mu.
-func (s *Store) settle(logs []*Log) error {
+// mu.
+func (n *names) settle(logs []*Log) error {
 	settled := logs[:0:0]
 	for _, l := range logs {
 		if !l.nameless.Load() {
 			continue
 		}
-		if err := l.settleInside(); err != nil {
+		if err := n.settleInside(l); err != nil {
 			return fmt.Errorf("making the directory of %s-%d durable: %w", l.topic, l.partition, err)
 		}
 		settled = append(settled, l)
@@ -100,8 +102,8 @@ func (s *Store) settle(logs []*Log) error {
 	if len(settled) == 0 {
 		return nil
 	}
-	if err := s.fs.SyncDir(s.dir); err != nil {
-		return fmt.Errorf("making names in data directory %s durable: %w", s.dir, err)
+	if err := n.store.fs.SyncDir(n.store.dir); err != nil {
+		return fmt.Errorf("making names in data directory %s durable: %w", n.store.dir, err)
 	}
 	for _, l := range settled {
 		l.nameless.Store(false)
@@ -110,19 +112,19 @@ func (s *Store) settle(logs []*Log) error {
 }
 
 // settleInside makes what is in a new log's directory durable. One that was taken away meanwhile needs it no more.
-func (l *Log) settleInside() error {
+func (n *names) settleInside(l *Log) error {
 	l.mu.Lock()
 	gone := l.gone
 	l.mu.Unlock()
 	if gone {
 		return nil
 	}
-	f, err := l.store.fs.Open(l.path(metadataFile))
+	f, err := n.store.fs.Open(l.path(metadataFile))
 	if err == nil {
 		err = errors.Join(f.Sync(), f.Close())
 	}
 	if err != nil && !errors.Is(err, vfs.ErrNotExist) { // the metadata log has no topic id
 		return err
 	}
-	return l.store.fs.SyncDir(l.dir)
+	return n.store.fs.SyncDir(l.dir)
 }

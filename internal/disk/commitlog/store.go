@@ -120,6 +120,7 @@ func Open(o StoreOptions) (*Store, error) {
 		files: fileCache{fs: o.FS, limit: o.MaxOpenFiles}, logs: map[logKey]*Log{}, departed: map[logKey]bool{},
 		future: map[logKey]*Move{},
 	}
+	s.names.store = s
 	if _, err := s.fs.Stat(s.dir); errors.Is(err, vfs.ErrNotExist) {
 		if err := s.makeRoot(); err != nil {
 			return nil, fmt.Errorf("creating data directory %s: %w", s.dir, err)
@@ -217,7 +218,7 @@ func (s *Store) Create(topic string, partition int32, topicID [16]byte, c LogCon
 	l.segs = []*segment{newSegment(l.dir, 0, s.nowMs())}
 	l.resetPlan()
 	s.logs[key] = l
-	s.unsettled(l)
+	s.names.add(l)
 	return l, nil
 }
 
@@ -234,15 +235,15 @@ func (s *Store) makeDir(l *Log) error {
 	if err := s.fs.MkdirAll(l.dir); err != nil {
 		return err
 	}
-	if err := s.writeNew(l.path(offsetName(0)+logSuffix), nil); err != nil || l.topicID == ([16]byte{}) {
+	if err := writeNew(s.fs, l.path(offsetName(0)+logSuffix), nil); err != nil || l.topicID == ([16]byte{}) {
 		return err
 	}
-	return s.writeNew(l.path(metadataFile), encodeTopicID(l.topicID))
+	return writeNew(s.fs, l.path(metadataFile), encodeTopicID(l.topicID))
 }
 
 // writeNew writes a file that nobody can have read yet.
-func (s *Store) writeNew(path string, b []byte) error {
-	f, err := s.fs.Edit(path)
+func writeNew(fsys vfs.FS, path string, b []byte) error {
+	f, err := fsys.Edit(path)
 	if err != nil {
 		return err
 	}
