@@ -2,6 +2,7 @@ package edge_test
 
 import (
 	"net/netip"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -10,20 +11,20 @@ import (
 
 // TestArrivals: a listener at its rate pauses, and a connection of an address at its rate is kept for a while and closed.
 func TestArrivals(t *testing.T) {
-	var wait, refused time.Duration
+	var wait, refused atomic.Int64
 	b := start(t, echo, func(o *edge.Options) {
 		o.Arrive = func(listener string, ip netip.Addr) (time.Duration, time.Duration) {
 			if listener != "PLAINTEXT" || !ip.IsLoopback() {
 				t.Error(listener, ip)
 			}
-			return wait, refused
+			return time.Duration(wait.Load()), time.Duration(refused.Load())
 		}
 	})
 	p := b.dial()
 	p.send(frame(fetch, fetchVersion, 1, "a"))
 	p.expect(1, "a")
 
-	wait = time.Second
+	wait.Store(int64(time.Second))
 	p = b.dial()
 	p.send(frame(fetch, fetchVersion, 2, "b"))
 	if n := b.Stats().Connections; n != 1 {
@@ -35,7 +36,8 @@ func TestArrivals(t *testing.T) {
 	})
 	p.expect(2, "b")
 
-	wait, refused = 0, time.Second
+	wait.Store(0)
+	refused.Store(int64(time.Second))
 	late := b.dial()
 	until(t, "the connection is refused", func() bool { return b.Stats().Refused[edge.TooFastFromAddress] == 1 })
 	if n := b.Stats().Connections; n != 2 {
