@@ -155,6 +155,11 @@ func (r *bankRun) live(life int) error {
 			return err
 		}
 	}
+	if !planned && !r.options.Slow && r.rng.IntN(2) == 0 {
+		if err := r.untilEnding(); err != nil {
+			return err
+		}
+	}
 	switch {
 	case r.options.Slow:
 	case planned || r.rng.IntN(2) == 0:
@@ -163,6 +168,28 @@ func (r *bankRun) live(life int) error {
 	default:
 		r.Kill()
 		r.result.Kills++
+	}
+	return nil
+}
+
+// untilEnding goes on until the end of a transaction is asked for, so that the node dies in the middle of it: before, between or
+// inside the next operations of the disk.
+func (r *bankRun) untilEnding() error {
+	for range bankSteps {
+		t := r.tellers[r.rng.IntN(len(r.tellers))]
+		if err := t.step(); err != nil {
+			return err
+		}
+		if t.busy && t.duty == dutyEnd {
+			r.disk.CutAt(1 + r.rng.Int64N(8))
+			for range r.rng.IntN(4) {
+				r.hand.RunOne()
+			}
+			return nil
+		}
+		if err := r.step(); err != nil {
+			return err
+		}
 	}
 	return nil
 }
