@@ -44,7 +44,7 @@
 //   - A late EndTxn that finds its transaction ended, and none begun since, is answered as the first was, or refused.
 //
 // Measured by TestLate of internal/sim, with clients whose requests are under way for up to two seconds, one in six of them, and who
-// connect again and repeat them after half a second: without the second rule 158 of 1,000 histories have an anomaly (a bank that has lost
+// connect again and repeat them after half a second: without the second rule 149 of 1,000 histories have an anomaly (a bank that has lost
 // or made money, an aborted transaction that was read, offsets without their records), with it none.
 //
 // What is still possible for them:
