@@ -11,6 +11,7 @@ func groupRow(name, what string, measure func(*bench, arm, time.Duration) (sampl
 	for _, step := range []struct{ metric, what string }{{"birth_ms", "all join"}, {"join_ms", "one more joins"}, {"leave_ms", "one leaves"}} {
 		r.lines = append(r.lines, line{what: what + ": stable after " + step.what, metric: step.metric, unit: "ms", ours: 0, theirs: 1, goal: goal{ratioMost, 0.1}})
 	}
+	r.lines = append(r.lines, line{what: what + ": server CPU of all three", metric: "cpu_s", unit: "s", ours: 0, theirs: 1})
 	return r
 }
 
