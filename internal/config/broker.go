@@ -234,7 +234,9 @@ func (b *BrokerConfig) ForListener(listener, key string) (string, bool) {
 }
 
 // ListenerPrefix is what a listener's own settings begin with.
-func ListenerPrefix(listener string) string { return "listener.name." + strings.ToLower(listener) + "." }
+func ListenerPrefix(listener string) string {
+	return "listener.name." + strings.ToLower(listener) + "."
+}
 
 // Prefixed is the settings whose key starts with prefix, by the rest of the key: what is handed to a plugin.
 func (b *BrokerConfig) Prefixed(prefix string) Values {
