@@ -197,3 +197,24 @@ func TestFetchEnds(t *testing.T) {
 		t.Errorf("%v %s", got, brief(resp))
 	}
 }
+
+// TestFetchMaxBytes: fetch.max.bytes bounds an answer, whatever the client asks for.
+func TestFetchMaxBytes(t *testing.T) {
+	r := newRig(t, "fetch.max.bytes", "1024")
+	id := r.create("a", 2)
+	for range 20 {
+		r.produce("a", 0)
+		r.produce("a", 1)
+	}
+	resp := &wire.FetchResponse{}
+	m := fetchRequest(id, at(0, 0), at(1, 0))
+	m.SessionEpoch = -1
+	r.call(m, 13, resp)
+	sent := 0
+	for _, p := range resp.Responses[0].Partitions {
+		sent += len(p.Records)
+	}
+	if sent == 0 || sent > 1024 {
+		t.Errorf("%d bytes", sent)
+	}
+}

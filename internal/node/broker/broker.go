@@ -118,18 +118,20 @@ type Broker struct {
 	checkSettings func(*config.BrokerConfig) error
 
 	// handlers has every API that is served; it never changes.
-	handlers    map[int16]handler
-	sessions    *sessionCache
-	producerIDs producerIDs
-	creations   creations
-	produces    producePool
-	turns       produceTurns
-	latecomers  latecomers
-	verified    verifications
-	figures     *figures
-	fetches     sync.Pool
-	commits     sync.Pool
-	shareReads  sync.Pool
+	handlers map[int16]handler
+	sessions *sessionCache
+	// maxFetchBytes is fetch.max.bytes.
+	maxFetchBytes int32
+	producerIDs   producerIDs
+	creations     creations
+	produces      producePool
+	turns         produceTurns
+	latecomers    latecomers
+	verified      verifications
+	figures       *figures
+	fetches       sync.Pool
+	commits       sync.Pool
+	shareReads    sync.Pool
 	// tolls is nil while there is no client quota.
 	tolls   atomic.Pointer[tolls]
 	sensors *sensors
@@ -158,6 +160,7 @@ func New(o Options) *Broker {
 	for name, server := range o.SASL {
 		b.SetSASL(name, server)
 	}
+	b.maxFetchBytes = int32(o.Config().GetInt("fetch.max.bytes"))
 	b.sessions = newSessionCache(o.World, int(o.Config().GetLong("max.incremental.fetch.session.cache.slots")))
 	return b
 }

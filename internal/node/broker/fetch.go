@@ -15,8 +15,6 @@ import (
 
 // Bounds of one fetch.
 const (
-	// maxFetchBytes bounds one response (fetch.max.bytes of the broker, 55 MiB).
-	maxFetchBytes = 57_671_680
 	// maxParkedPartitions bounds the partitions of all fetches that wait; beyond it a fetch is answered with what there is.
 	maxParkedPartitions = 4_000_000
 	// maxFetchPartitionsRead bounds how many partitions give data in one response; the others come with the next.
@@ -143,7 +141,7 @@ func (b *Broker) serveFetch(q *edge.Request) {
 		q.Hangup(malformed(q, err))
 		return
 	}
-	op.req.MaxBytes = min(op.req.MaxBytes, maxFetchBytes, b.tolls.Load().fetchable(q))
+	op.req.MaxBytes = min(op.req.MaxBytes, b.maxFetchBytes, b.tolls.Load().fetchable(q))
 	if b.side(q) == wire.OnController && !b.onCluster(q, acl.ClusterAction) {
 		op.refuse(wire.ClusterAuthorizationFailed)
 		return

@@ -53,7 +53,7 @@ func (b *Broker) serveShareFetch(q *edge.Request) {
 	}
 	m, f := &op.req, &op.Fetch
 	f.Group, f.Member, f.Epoch = *m.GroupID, *m.MemberID, m.ShareSessionEpoch
-	f.MaxBytes, f.MaxWaitMs = int(max(min(m.MaxBytes, maxFetchBytes, b.tolls.Load().fetchable(q)), 0)), m.MaxWaitMs
+	f.MaxBytes, f.MaxWaitMs = int(max(min(m.MaxBytes, b.maxFetchBytes, b.tolls.Load().fetchable(q)), 0)), m.MaxWaitMs
 	f.MinBytes = min(int(m.MinBytes), f.MaxBytes)
 	f.MaxRecords, f.BatchSize, f.Mode = int(max(m.MaxRecords, 0)), int(m.BatchSize), machine.Mode(m.ShareAcquireMode)
 	f.Supports, f.Renewing = supported(q.Version), m.IsRenewAck
