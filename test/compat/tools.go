@@ -180,6 +180,8 @@ var normal = []struct {
 	{regexp.MustCompile(`-{3,}`), "---"},
 	{regexp.MustCompile(`"log_dirs":\["[^"]*"\]`), `"log_dirs":["DIR"]`},
 	{regexp.MustCompile(`Epoch: \d+`), "Epoch: N"},
+	// What the client was about to do when its patience ended is chance.
+	{regexp.MustCompile(`(Call\(callName=\w+\(api=METADATA\).* timed out at |Timed out waiting for a node assignment\. Call: \w+\(api=METADATA\)).*`), "timed out"},
 	{regexp.MustCompile(`(?m)[ \t]+$`), ""},
 	{regexp.MustCompile(`[ \t]+`), " "},
 	{regexp.MustCompile(`\n\s*\n+`), "\n"},

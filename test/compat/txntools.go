@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -14,6 +16,10 @@ import (
 
 // loadLimit is how long a broker that has just started may take to know its transactional ids: Kafka lists only those that are loaded.
 const loadLimit = 15 * time.Second
+
+// patience is how long a command asks for the leader of a partition that is not there, before it gives up. Kafka's is the minute that
+// a tool is given to end.
+const patience = "request.timeout.ms=10000\ndefault.api.timeout.ms=10000\n"
 
 // openTransaction is a transaction that a client has left open; it is forgotten when the client is closed.
 type openTransaction struct {
@@ -128,6 +134,11 @@ func transactionCommands() []tool {
 func (s txnSuite) txnTools(ctx context.Context) {
 	names := []string{moldauName, kafkaName}
 	tools := transactionCommands()
+	config := filepath.Join(s.work, "txntools.properties")
+	if err := os.WriteFile(config, []byte(patience), 0o644); err != nil {
+		s.report.check("TransactionsCommand", err)
+		return
+	}
 	var results [2][]printed
 	var errs [2]error
 	var wg sync.WaitGroup
@@ -147,7 +158,7 @@ func (s txnSuite) txnTools(ctx context.Context) {
 			}
 			at := slices.Clone(tools)
 			for k := range at {
-				at[k].args = append([]string{"--bootstrap-server", b.addr}, at[k].args...)
+				at[k].args = append([]string{"--bootstrap-server", b.addr, "--command-config", config}, at[k].args...)
 			}
 			results[i], errs[i] = s.runTools(ctx, at)
 		})
