@@ -28,9 +28,10 @@ type Mute struct {
 func (q *Request) Mute() *Mute { return &q.conn.mute }
 
 // Throttle has the connection muted for d from the moment the request is
-// answered. The answer itself is sent at once. It is called before the answer.
+// answered. The answer itself is sent at once. It is called before the answer;
+// of several calls the longest counts.
 func (q *Request) Throttle(world clock.World, d time.Duration) {
-	q.hush, q.world = d, world
+	q.hush, q.world = max(q.hush, d), world
 }
 
 // Keep keeps something for the connection, always of the same type.

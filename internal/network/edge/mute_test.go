@@ -120,6 +120,31 @@ func TestLongestMuteCounts(t *testing.T) {
 	p.expect(3, "c")
 }
 
+// TestLongestThrottleOfARequestCounts: a request that exceeds two quotas is muted for the longer delay, whichever came first.
+func TestLongestThrottleOfARequestCounts(t *testing.T) {
+	hand := clock.NewHand(1)
+	served := 0
+	c := edge.NewDirect(serve(func(q *edge.Request) {
+		served++
+		q.Throttle(hand, time.Minute)
+		q.Throttle(hand, time.Second)
+		echo(q)
+	}), "direct")
+	c.Send(frame(fetch, fetchVersion, 1, "a")[4:], func([]byte, error) {})
+	c.Send(frame(fetch, fetchVersion, 2, "b")[4:], func([]byte, error) {})
+	hand.Advance(time.Minute - time.Millisecond)
+	hand.Run()
+	if served != 1 {
+		t.Fatal(served)
+	}
+	hand.Advance(time.Millisecond)
+	hand.Run()
+	if served != 2 {
+		t.Fatal(served)
+	}
+	c.Close(nil)
+}
+
 // TestMuteDoesNotHoldUpShutdown: what a muted connection has sent is answered, and then it is closed.
 func TestMuteDoesNotHoldUpShutdown(t *testing.T) {
 	hand := &slow{}
