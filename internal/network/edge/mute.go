@@ -12,7 +12,8 @@ import (
 //
 // A muted connection sends the answers it owes; it reads nothing more and hands
 // over no request until its time is over. Neither the idle time nor shutdown
-// waits for it: shutdown serves what was read at once.
+// waits for it: shutdown serves what was read at once. A client that hangs up
+// meanwhile is missed at the server's next tick.
 type Mute struct {
 	// on and what follows it is guarded by the connection's mu.
 	on    bool
@@ -85,6 +86,13 @@ func (m *Mute) end(c *Conn) {
 	c.lastTick.Store(c.server.tick.Load()) // it could not show life
 	c.wake()
 	c.mu.Unlock()
+}
+
+// deserted says that the connection is muted, that its peer has hung up, and that it has left nothing to serve. What a peer
+// over TLS has left cannot be seen from here: its end is noticed when the mute is over. c.mu is held, so that the reader of
+// a goroutine that is asleep rests.
+func (c *Conn) deserted() bool {
+	return c.mute.on && c.asleep && c.pending == 0 && !c.in.whole && c.raw != nil && c.tls == nil && hungUpOn(c.raw)
 }
 
 // stop ends the muting of a connection that ends. c.mu is held.

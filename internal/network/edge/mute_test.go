@@ -2,6 +2,7 @@ package edge_test
 
 import (
 	"context"
+	"runtime"
 	"sync"
 	"testing"
 	"time"
@@ -143,6 +144,41 @@ func TestLongestThrottleOfARequestCounts(t *testing.T) {
 		t.Fatal(served)
 	}
 	c.Close(nil)
+}
+
+// TestMutedClientThatHangsUp is missed long before its mute is over, unless it has left something to serve.
+func TestMutedClientThatHangsUp(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("whether the peer has hung up cannot be asked without reading")
+	}
+	hand := &slow{}
+	served := make(chan string, 8)
+	b := start(t, func(q *edge.Request) {
+		served <- string(q.Body)
+		q.Throttle(hand, time.Hour)
+		echo(q)
+	})
+	leaves, leavesMore := b.dial(), b.dial()
+	for _, p := range []*peer{leaves, leavesMore} {
+		p.send(frame(fetch, fetchVersion, 1, "a"))
+		p.expect(1, "a")
+		<-served
+	}
+	leavesMore.send(frame(fetch, fetchVersion, 2, "b"))
+	leaves.Close()
+	leavesMore.Close()
+	until(t, "the one that left nothing is missed", func() bool {
+		b.world.pass(1)
+		return b.Stats().Connections == 1
+	})
+	b.world.pass(5)
+	if n := b.Stats().Connections; n != 1 || len(served) != 0 {
+		t.Fatal(n, len(served))
+	}
+	hand.advance(time.Hour)
+	if body := <-served; body != "b" {
+		t.Fatal(body)
+	}
 }
 
 // TestMuteDoesNotHoldUpShutdown: what a muted connection has sent is answered, and then it is closed.

@@ -189,6 +189,17 @@ func setBuffers(fd uintptr, send, receive int) error {
 	return nil
 }
 
+// hungUpOn says that the peer has sent its last byte and all are read, or that the connection is broken. It does not wait.
+func hungUpOn(raw syscall.RawConn) bool {
+	gone := false
+	err := raw.Control(func(fd uintptr) {
+		var next [1]byte
+		n, _, err := unix.Recvfrom(int(fd), next[:], unix.MSG_PEEK|unix.MSG_DONTWAIT)
+		gone = err == nil && n == 0 || err != nil && err != unix.EAGAIN && err != unix.EINTR
+	})
+	return err == nil && gone
+}
+
 // maxDiscard bounds what is read from a stranger to be thrown away.
 const maxDiscard = 64 << 10
 

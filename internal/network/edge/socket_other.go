@@ -25,6 +25,9 @@ func setBuffers(uintptr, int, int) error { return nil }
 // tellStranger says nothing: a stream cannot be asked whether it would block.
 func (c *Conn) tellStranger(string) {}
 
+// hungUpOn is never called here.
+func hungUpOn(syscall.RawConn) bool { return false }
+
 // readSecure is never called here.
 func (in *reader) readSecure(uintptr) bool { return true }
 

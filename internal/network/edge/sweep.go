@@ -1,6 +1,9 @@
 package edge
 
-import "time"
+import (
+	"io"
+	"time"
+)
 
 // starvation watches a budget that is exhausted.
 type starvation struct {
@@ -24,9 +27,11 @@ func (s *Server) sweep() {
 	idle, stall := s.ticks(s.options.IdleTimeout), s.ticks(maxWriteStall)
 	for c := range s.conns {
 		c.mu.Lock()
-		writing, rests := c.writing, c.pending == 0 && !c.mute.on
+		writing, rests, deserted := c.writing, c.pending == 0 && !c.mute.on, c.deserted()
 		c.mu.Unlock()
 		switch {
+		case deserted:
+			c.kill(io.EOF)
 		case writing && now-c.wroteTick.Load() > stall:
 			c.kill(refuse(WriteTooSlow, "the client has taken nothing of its replies for %v", maxWriteStall))
 		case rests && s.options.IdleTimeout > 0 && now-c.lastTick.Load() > idle:
