@@ -9,6 +9,8 @@ import (
 	"github.com/moldau/moldau/internal/config"
 	"github.com/moldau/moldau/internal/disk/vfs"
 	"github.com/moldau/moldau/internal/format/wire"
+	"github.com/moldau/moldau/internal/machine/acl"
+	"github.com/moldau/moldau/internal/machine/metadata"
 	"github.com/moldau/moldau/internal/node"
 	"github.com/moldau/moldau/internal/node/broker"
 )
@@ -81,6 +83,33 @@ func TestARegularExpressionFindsOnlyWhatMayBeDescribed(t *testing.T) {
 	})
 	if len(got) != 1 || got[0] != seen {
 		t.Errorf("assigned are %v, want %v and not %v", got, seen, hidden)
+	}
+}
+
+// TestRepetitionsAreNoWayAroundRights: what stands twice in a request is refused, also when one of the two cannot be used anyway.
+func TestRepetitionsAreNoWayAroundRights(t *testing.T) {
+	o := newOurs(t)
+	o.deny([]right{{"ALTER_CONFIGS", "CLUSTER", acl.ClusterName}})
+	set := func(key, value string) wire.IncrementalAlterConfigsRequestAlterConfigsResource {
+		return wire.IncrementalAlterConfigsRequestAlterConfigsResource{
+			ResourceType: int8(metadata.BrokerResource), ResourceName: "1",
+			Configs: []wire.IncrementalAlterConfigsRequestAlterableConfig{{Name: key, Value: &value}},
+		}
+	}
+	m := &wire.IncrementalAlterConfigsRequest{Resources: []wire.IncrementalAlterConfigsRequestAlterConfigsResource{
+		set("listener.name.broker.plain.sasl.jaas.config", "nonsense"), set("log.cleaner.threads", "2"),
+	}}
+	resp := &wire.IncrementalAlterConfigsResponse{}
+	if err := o.call("alice", "BROKER", m, 1, resp); err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range resp.Responses {
+		if r.ErrorCode != wire.InvalidRequest {
+			t.Errorf("%s: %s", r.ResourceName, r.ErrorCode)
+		}
+	}
+	if len(resp.Responses) != 2 {
+		t.Errorf("%d answers", len(resp.Responses))
 	}
 }
 

@@ -69,7 +69,7 @@ func serveIncrementalAlterConfigs(
 	for i := range m.Resources {
 		r := &m.Resources[i]
 		which := metadata.Resource{Type: r.ResourceType, Name: r.ResourceName}
-		if seen[which] == 1 {
+		if seen[which] == 1 { // others the controller refuses, as long as it hears of all of them
 			op := acl.AlterConfigs
 			if r.ResourceType == metadata.BrokerLoggerResource && b.side(q) == wire.OnController {
 				op = acl.ClusterAction // Kafka's controllers ask for that one
@@ -80,12 +80,12 @@ func serveIncrementalAlterConfigs(
 				})
 				continue
 			}
-		}
-		if why := unusable(b, r); why != "" {
-			refused = append(refused, wire.IncrementalAlterConfigsResponseAlterConfigsResourceResponse{
-				ErrorCode: wire.InvalidRequest, ErrorMessage: text(why), ResourceType: r.ResourceType, ResourceName: r.ResourceName,
-			})
-			continue
+			if why := unusable(b, r); why != "" {
+				refused = append(refused, wire.IncrementalAlterConfigsResponseAlterConfigsResourceResponse{
+					ErrorCode: wire.InvalidRequest, ErrorMessage: text(why), ResourceType: r.ResourceType, ResourceName: r.ResourceName,
+				})
+				continue
+			}
 		}
 		if r.ResourceType != metadata.BrokerLoggerResource {
 			rest.Resources = append(rest.Resources, *r)
