@@ -77,16 +77,20 @@ func TestSASLReconfigured(t *testing.T) {
 		s.step([]string{"handshake", "1", "PLAIN"})
 		return s.conn, s.step([]string{"auth", "1", "|" + user + "|" + user + "-secret"})
 	}
-	alter := func(key, value, want string) {
+	operate := func(op int8, key, value, want string) {
 		t.Helper()
 		m := &wire.IncrementalAlterConfigsRequest{}
 		m.Resources = []wire.IncrementalAlterConfigsRequestAlterConfigsResource{{ResourceType: 4, ResourceName: "1"}}
-		m.Resources[0].Configs = []wire.IncrementalAlterConfigsRequestAlterableConfig{{Name: key, Value: &value}}
+		m.Resources[0].Configs = []wire.IncrementalAlterConfigsRequestAlterableConfig{{Name: key, ConfigOperation: op, Value: &value}}
 		resp := &wire.IncrementalAlterConfigsResponse{}
 		s.call(m, 1, resp)
 		if r := resp.Responses[0]; r.ErrorCode.String() != want {
 			t.Fatal(key, r.ErrorCode, r.ErrorMessage)
 		}
+	}
+	alter := func(key, value, want string) {
+		t.Helper()
+		operate(0, key, value, want)
 	}
 	const in = `authenticate: NONE "", lifetime 0`
 	alice, got := login("alice")
@@ -101,6 +105,8 @@ func TestSASLReconfigured(t *testing.T) {
 	alter("listener.name.sasl.plain.sasl.jaas.config", scramLogin, "INVALID_REQUEST")
 	_, got = login("zoe")
 	same(t, "what cannot work is not used", got, in)
+	const appends = 2
+	operate(appends, "sasl.enabled.mechanisms", "FOO", "INVALID_REQUEST")
 	alter("listener.name.sasl.sasl.enabled.mechanisms", "SCRAM-SHA-256", "NONE")
 	s.conn = edge.NewDirect(s.node.Handler(), "SASL")
 	same(t, "a mechanism less", s.step([]string{"handshake", "1", "PLAIN"}), "handshake: UNSUPPORTED_SASL_MECHANISM [SCRAM-SHA-256] after 100ms, then closed")

@@ -278,17 +278,22 @@ func (d settings) operate(kind int8, c alteration, before string, had bool) (*st
 	if !had {
 		before, _ = def.DefaultValue()
 	}
+	joined := AlterList(before, *c.value, c.op == opAppend)
+	return &joined, nil
+}
+
+// AlterList is a list after APPEND, or SUBTRACT, of the entries of another.
+func AlterList(before, entries string, add bool) string {
 	list := slices.DeleteFunc(strings.Split(before, ","), func(s string) bool { return s == "" })
-	for v := range strings.SplitSeq(*c.value, ",") {
+	for v := range strings.SplitSeq(entries, ",") {
 		switch i := slices.Index(list, v); {
-		case c.op == opAppend && i < 0:
+		case add && i < 0:
 			list = append(list, v)
-		case c.op == opSubtract && i >= 0:
+		case !add && i >= 0:
 			list = slices.Delete(list, i, i+1)
 		}
 	}
-	joined := strings.Join(list, ",")
-	return &joined, nil
+	return strings.Join(list, ",")
 }
 
 // checkConfigs checks a resource's name and all the settings that it would have.

@@ -7,6 +7,7 @@ import (
 
 	"github.com/moldau/moldau/internal/config"
 	"github.com/moldau/moldau/internal/format/wire"
+	"github.com/moldau/moldau/internal/machine/controller"
 	"github.com/moldau/moldau/internal/machine/metadata"
 )
 
@@ -26,6 +27,16 @@ func unusable(b *Broker, r *wire.IncrementalAlterConfigsRequestAlterConfigsResou
 			delete(values, c.Name)
 		case c.ConfigOperation == opSet && c.Value != nil:
 			values[c.Name] = *c.Value
+		case (c.ConfigOperation == opAppend || c.ConfigOperation == opSubtract) && c.Value != nil:
+			def, ok := config.LookupBroker(c.Name)
+			if !ok || def.Type != config.TypeList {
+				continue // the controller refuses it
+			}
+			before, had := values[c.Name]
+			if !had {
+				before, _ = def.DefaultValue()
+			}
+			values[c.Name] = controller.AlterList(before, *c.Value, c.ConfigOperation == opAppend)
 		}
 	}
 	return trySettings(b, tls, sasl, values)
