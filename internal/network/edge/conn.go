@@ -122,7 +122,7 @@ func (c *Conn) Identity() *Identity { return &c.identity }
 // peer has authenticated. It is never above the server's own.
 func (c *Conn) SetFrameLimit(n int32) {
 	if c.server != nil {
-		if n > c.server.options.FirstFrameBytes[c.listener] {
+		if n >= c.server.options.FirstFrameBytes[c.listener] {
 			c.server.guests.leave(c) // it has authenticated
 		}
 		n = min(n, c.server.frameLimit)

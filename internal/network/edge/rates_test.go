@@ -1,6 +1,7 @@
 package edge_test
 
 import (
+	"math"
 	"net/netip"
 	"sync/atomic"
 	"testing"
@@ -106,6 +107,23 @@ func TestGuests(t *testing.T) {
 	if n := b.Stats().Refused[edge.NotAuthenticated]; n != 2 {
 		t.Fatal(n)
 	}
+}
+
+// TestGuestsWithoutABoundOfTheirOwn: whoever has authenticated stays, even where guests may send frames of any size.
+func TestGuestsWithoutABoundOfTheirOwn(t *testing.T) {
+	b := start(t, func(q *edge.Request) {
+		q.Conn().SetFrameLimit(math.MaxInt32) // it has authenticated
+		echo(q)
+	}, func(o *edge.Options) {
+		o.FirstFrameBytes = map[string]int32{"PLAINTEXT": math.MaxInt32}
+		o.GuestTime, o.IdleTimeout = 20*time.Second, -1
+	})
+	known := b.dial()
+	known.send(frame(fetch, fetchVersion, 1, "a"))
+	known.expect(1, "a")
+	b.world.pass(6)
+	known.send(frame(fetch, fetchVersion, 2, "b"))
+	known.expect(2, "b")
 }
 
 // TestGuestsHoldLittle: unfinished requests of those who have not authenticated have a bound of their own, and whoever
