@@ -188,7 +188,9 @@ func readSecret(path string, in io.Reader) (string, error) {
 	var b []byte
 	var err error
 	if path == "-" {
-		b, err = io.ReadAll(io.LimitReader(in, maxPasswordBytes))
+		if b, err = io.ReadAll(io.LimitReader(in, maxStoreBytes+1)); err == nil && len(b) > maxStoreBytes {
+			err = fmt.Errorf("what is piped in has more than %d bytes: it is no password and no token", maxStoreBytes)
+		}
 	} else {
 		b, err = readStore(path)
 	}
