@@ -2,7 +2,6 @@ package edge
 
 import (
 	"sync"
-	"sync/atomic"
 	"time"
 )
 
@@ -23,9 +22,8 @@ const (
 type guests struct {
 	tick func() uint32
 
-	held atomic.Int64 // bytes of unfinished frames
-
 	mu          sync.Mutex // guards what follows and every guest; taken under the server's lock, never the other way
+	held        int        // bytes of unfinished frames
 	first, last *guest     // in the order they came
 	count       int
 }
@@ -56,7 +54,9 @@ func (g *guests) enter(c *Conn) {
 	c.guest.Store(e)
 	var oldest *Conn
 	if g.count > maxGuests {
+		// It leaves the list now, not when its goroutine has ended: the next one makes another one leave.
 		oldest = g.first.conn
+		g.unlink(g.first)
 	}
 	g.mu.Unlock()
 	if oldest != nil {
@@ -73,7 +73,7 @@ func (g *guests) leave(c *Conn) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.unlink(e)
-	g.held.Add(-int64(e.held))
+	g.held -= e.held
 	e.held = 0
 }
 
@@ -104,12 +104,12 @@ func (g *guests) hold(e *guest, n int) {
 	g.mu.Lock()
 	var leaving []*Conn
 	if e.in {
-		g.held.Add(int64(n - e.held))
+		g.held += n - e.held
 		e.held = n
-		for x := g.first; x != nil && g.held.Load() > maxGuestBytes; {
+		for x := g.first; x != nil && g.held > maxGuestBytes; {
 			next := x.next
 			if x.held > 0 {
-				g.held.Add(-int64(x.held))
+				g.held -= x.held
 				x.held = 0
 				g.unlink(x)
 				leaving = append(leaving, x.conn)

@@ -2,6 +2,7 @@ package edge_test
 
 import (
 	"math"
+	"net"
 	"net/netip"
 	"sync/atomic"
 	"testing"
@@ -123,6 +124,20 @@ func TestGuestsWithoutABoundOfTheirOwn(t *testing.T) {
 	b.world.pass(6)
 	known.send(frame(fetch, fetchVersion, 2, "b"))
 	known.expect(2, "b")
+}
+
+// TestGuestsAreBounded, however fast they come: each that comes beyond the bound has another one leave.
+func TestGuestsAreBounded(t *testing.T) {
+	const most, more = 20_000, 200
+	b := start(t, echo, func(o *edge.Options) { o.FirstFrameBytes = map[string]int32{"PIPE": 1 << 16} })
+	for range most + more {
+		ours, theirs := net.Pipe()
+		t.Cleanup(func() { ours.Close() })
+		b.ServeConn("PIPE", theirs)
+	}
+	until(t, "as many as came too many are gone", func() bool {
+		return b.Stats().Refused[edge.NotAuthenticated] == more && b.Stats().Connections == most
+	})
 }
 
 // TestGuestsHoldLittle: unfinished requests of those who have not authenticated have a bound of their own, and whoever
