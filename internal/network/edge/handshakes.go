@@ -35,6 +35,10 @@ func (h *handshakes) enter(c *Conn) bool {
 		h.mu.Unlock()
 		return true
 	}
+	if c.broken.Load() { // abandon came before it could find the waiter
+		h.mu.Unlock()
+		return false
+	}
 	w := &waiter{c, make(chan bool, 1)}
 	h.waiting = append(h.waiting, w)
 	h.yield()

@@ -52,7 +52,10 @@ func secure(c *Conn, config *tls.Config) {
 func handshake(c *Conn) error {
 	c.shaking.Store(true)
 	defer c.shaking.Store(false)
-	if c.broken.Load() {
+	c.mu.Lock()
+	stops := c.draining // drain came before it could see that a handshake is under way
+	c.mu.Unlock()
+	if stops || c.broken.Load() {
 		return errDrained
 	}
 	if err := c.tls.SetDeadline(c.server.world.Now().Add(handshakeTimeout)); err != nil {
