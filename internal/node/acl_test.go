@@ -2,8 +2,10 @@ package node_test
 
 import (
 	"log/slog"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/moldau/moldau/internal/clock"
 	"github.com/moldau/moldau/internal/config"
@@ -113,6 +115,48 @@ func TestRepetitionsAreNoWayAroundRights(t *testing.T) {
 	}
 }
 
+// TestATopicThatIsJustMadeIsNotDeletedWithoutTheRight: what there is counts when the controller decides, not when it is asked.
+func TestATopicThatIsJustMadeIsNotDeletedWithoutTheRight(t *testing.T) {
+	o := newOurs(t)
+	e := &env{t: t, s: o}
+	e.topic("first") // and who makes it has logged in
+	o.deny([]right{{"DELETE", "CLUSTER", acl.ClusterName}, {"DELETE", "TOPIC", "t"}})
+	if err := o.call("alice", "BROKER", listOffsets("first"), 7, &wire.ListOffsetsResponse{}); err != nil {
+		t.Fatal(err)
+	}
+	made, gone := &wire.CreateTopicsResponse{}, &wire.DeleteTopicsResponse{}
+	o.rig.conn = o.conns["admin@BROKER"]
+	create := o.send(&wire.CreateTopicsRequest{TimeoutMs: 1000, Topics: []wire.CreateTopicsRequestCreatableTopic{{Name: "t", NumPartitions: 1, ReplicationFactor: 1}}}, 7, made)
+	o.rig.conn = o.conns["alice@BROKER"]
+	remove := o.send(&wire.DeleteTopicsRequest{Topics: []wire.DeleteTopicsRequestDeleteTopicState{{Name: ptr("t")}}}, 6, gone)
+	o.until("both", time.Minute, func() bool { return create.answered && remove.answered })
+	if create.err != nil || remove.err != nil || made.Topics[0].ErrorCode != wire.None {
+		t.Fatal(create.err, remove.err, made.Topics)
+	}
+	if code := gone.Responses[0].ErrorCode; code != wire.UnknownTopicOrPartition {
+		t.Error("deleted:", code)
+	}
+}
+
+// TestNoInternalTopicIsMadeOfARequestThatIsRefused: versions that know no coordinators of share groups' states make no topic for them.
+func TestNoInternalTopicIsMadeOfARequestThatIsRefused(t *testing.T) {
+	o := newOurs(t)
+	o.deny([]right{{"CLUSTER_ACTION", "CLUSTER", acl.ClusterName}})
+	for version := int16(1); version < 6; version++ {
+		m := &wire.FindCoordinatorRequest{KeyType: 2, Key: "k", CoordinatorKeys: []string{"k"}}
+		if err := o.call("alice", "BROKER", m, version, &wire.FindCoordinatorResponse{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	all := &wire.MetadataResponse{}
+	if err := o.call("admin", "BROKER", of(func(m *wire.MetadataRequest) { m.Topics = nil }), 12, all); err != nil {
+		t.Fatal(err)
+	}
+	if len(all.Topics) > 0 {
+		t.Error("there is", *all.Topics[0].Name)
+	}
+}
+
 // TestLearning: a node without rules remembers what a principal did, as the narrowest rights that it would have needed.
 func TestLearning(t *testing.T) {
 	r := newRig(t, "moldau.acl.learn", "true")
@@ -120,12 +164,14 @@ func TestLearning(t *testing.T) {
 	r.produce("learned", 0)
 	resp := &wire.MetadataResponse{}
 	r.call(of(func(m *wire.MetadataRequest) { m.Topics = nil }), 12, resp)
+	r.call(&wire.WriteTxnMarkersRequest{}, 1, &wire.WriteTxnMarkersResponse{})
 	want := []broker.UsageEntry{
+		{Operation: "CLUSTER_ACTION", ResourceType: "CLUSTER", Name: acl.ClusterName, Allowed: true, Count: 1},
 		{Operation: "CREATE", ResourceType: "TOPIC", Name: "learned", Allowed: true, Count: 1},
 		{Operation: "WRITE", ResourceType: "TOPIC", Name: "learned", Allowed: true, Count: 1},
 	}
 	got := r.node.Usage("User:ANONYMOUS")
-	if len(got) != len(want) || got[0] != want[0] || got[1] != want[1] {
+	if !slices.Equal(got, want) {
 		t.Errorf("it learnt %+v, want %+v", got, want)
 	}
 }

@@ -200,7 +200,7 @@ func parseScram(r clock.Rand, text string) (*wire.UserScramCredentialRecord, err
 		case !ok:
 			return nil, errors.New("no equals sign found in a SCRAM component: a password with a comma cannot be written here, set it later with `moldau user set`")
 		case !slices.Contains([]string{"name", "password", "salt", "iterations", "saltedpassword"}, key):
-			return nil, fmt.Errorf("unknown SCRAM configuration: %s", key)
+			return nil, errors.New("unknown SCRAM configuration: there are name, password, salt, iterations and saltedpassword; a password with a comma cannot be written here, set it later with `moldau user set`")
 		}
 		if len(value) >= 2 && value[0] == '"' && value[len(value)-1] == '"' {
 			value = value[1 : len(value)-1]

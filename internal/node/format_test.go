@@ -48,6 +48,14 @@ func TestFormatWithUsers(t *testing.T) {
 	}
 }
 
+// TestScramUserIsNotRepeated: what follows a comma in a password is in no error.
+func TestScramUserIsNotRepeated(t *testing.T) {
+	_, err := node.ParseScram(clock.NewHand(1), "SCRAM-SHA-256=[name=alice,password=abc,hush=hush]")
+	if err == nil || strings.Contains(err.Error(), "hush") {
+		t.Error(err)
+	}
+}
+
 // FuzzScramUser: whatever is given as a user, it is one or an error that does not repeat it.
 func FuzzScramUser(f *testing.F) {
 	for _, text := range []string{

@@ -154,6 +154,11 @@ func (s *sasl) reconfigure(cfg *config.BrokerConfig) {
 			continue
 		}
 		s.mu.Lock()
+		if s.closed {
+			s.mu.Unlock()
+			server.Close()
+			return
+		}
 		old := s.servers[name]
 		s.servers[name], s.from[name] = server, next
 		s.mu.Unlock()

@@ -3,6 +3,9 @@ package cli
 import (
 	"bufio"
 	"context"
+	"crypto/pbkdf2"
+	"crypto/sha256"
+	"crypto/sha512"
 	"errors"
 	"fmt"
 	"io"
@@ -14,6 +17,9 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
+
+	"github.com/moldau/moldau/internal/clock"
+	"github.com/moldau/moldau/internal/network/auth"
 )
 
 // maxPasswordBytes bounds a password that is read.
@@ -145,7 +151,11 @@ salted form of it, from which it cannot be had back.`,
 			return c.do(func(ctx context.Context, a *kadm.Client) error {
 				// One request for each: a user may not come twice in one.
 				for _, m := range wanted {
-					done, err := a.AlterUserSCRAMs(ctx, nil, []kadm.UpsertSCRAM{{User: args[0], Mechanism: m, Iterations: iterations, Password: password}})
+					credential, err := salted(&clock.Real{}, args[0], m, password, iterations)
+					if err != nil {
+						return err
+					}
+					done, err := a.AlterUserSCRAMs(ctx, nil, []kadm.UpsertSCRAM{credential})
 					if err != nil {
 						return err
 					}
@@ -163,6 +173,21 @@ salted form of it, from which it cannot be had back.`,
 	f.StringVar(&file, "password-file", "", "a file whose first line is the password; - is what is piped in")
 	f.Int32Var(&iterations, "iterations", 8192, "how often the password is hashed, 4096 to 16384")
 	return cmd
+}
+
+// salted is a user's credential. The salt is drawn here and not by kadm, whose salts look otherwise than those that nodes make up
+// for users that there are not: by it anybody could tell who is a user.
+func salted(r clock.Rand, user string, m kadm.ScramMechanism, password string, iterations int32) (kadm.UpsertSCRAM, error) {
+	if iterations < 4096 || iterations > 16384 {
+		return kadm.UpsertSCRAM{}, usagef("--iterations %d: it must be from 4096 to 16384", iterations)
+	}
+	h := sha512.New
+	if m == kadm.ScramSha256 {
+		h = sha256.New
+	}
+	salt := auth.NewSalt(r)
+	key, err := pbkdf2.Key(h, password, salt, int(iterations), h().Size())
+	return kadm.UpsertSCRAM{User: user, Mechanism: m, Iterations: iterations, Salt: salt, SaltedPassword: key}, err
 }
 
 func userDelete(c *connection) *cobra.Command {

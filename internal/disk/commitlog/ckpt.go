@@ -155,7 +155,7 @@ func (l *Log) syncHeld(s *segment) error {
 	}
 	defer s.log.release()
 	if err := f.Sync(); err != nil {
-		return fmt.Errorf("syncing segment %s: %w", s.log.path, err)
+		return final(fmt.Errorf("syncing segment %s: %w", s.log.path, err))
 	}
 	l.io.Lock()
 	defer l.io.Unlock()

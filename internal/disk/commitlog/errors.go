@@ -26,6 +26,15 @@ var (
 	ErrBusy = errors.New("appends are in flight")
 )
 
+// final is an error after which nothing is tried again. A sync can find the disk full as well: what it was to make durable may
+// be gone, and the next one says that all is well, so that this is not [ErrNoSpace] to anyone.
+func final(err error) error {
+	if errors.Is(err, ErrNoSpace) {
+		return errors.New(err.Error())
+	}
+	return err
+}
+
 // CorruptError says that bytes that were durable cannot be read any more. The
 // partition is offline, nothing was deleted.
 type CorruptError struct {

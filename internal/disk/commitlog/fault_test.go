@@ -99,6 +99,39 @@ func TestFailedSyncTakesTheDirectoryOffline(t *testing.T) {
 	}
 }
 
+// TestFullDiskAtASync: what a sync that finds the disk full was to make durable is lost, so that this is no full disk to wait
+// for, whoever syncs.
+func TestFullDiskAtASync(t *testing.T) {
+	for _, tc := range []struct {
+		fault vfs.Fault
+		run   func(*world) error
+	}{
+		{vfs.Fault{Path: "*.log", Ops: vfs.OpSync}, func(w *world) error { return w.store.Checkpoint() }},
+		{vfs.Fault{Path: "partition.metadata", Ops: vfs.OpSync}, func(w *world) error { return w.store.Checkpoint() }},
+		{vfs.Fault{Path: "t9-0", Ops: vfs.OpSyncDir}, func(w *world) error { return w.store.Checkpoint() }},
+		{vfs.Fault{Path: "partition.metadata", Ops: vfs.OpSync}, func(w *world) error { w.hand.Run(); return w.store.Failed() }},
+		{vfs.Fault{Path: "*.journal", Ops: vfs.OpSync}, func(w *world) error {
+			a := w.append("t0", 100)
+			w.hand.Run()
+			return a.Err
+		}},
+	} {
+		w := newWorld(t, 5)
+		w.append("t0", 100)
+		w.hand.Run()
+		w.create("t9", w.config(9))
+		tc.fault.Nth, tc.fault.Times, tc.fault.Err = 1, 1, vfs.ErrNoSpace
+		w.disk.Inject(tc.fault)
+		if err := tc.run(w); err == nil || errors.Is(err, commitlog.ErrNoSpace) {
+			t.Errorf("%+v: %v", tc.fault, err)
+		}
+		if err := w.store.Failed(); !errors.Is(err, commitlog.ErrStorage) || errors.Is(err, commitlog.ErrNoSpace) {
+			t.Errorf("%+v: the directory is offline for %v", tc.fault, err)
+		}
+		w.hand.Kill()
+	}
+}
+
 func failOnce(t *testing.T, fault vfs.Fault) {
 	w := newWorld(t, 5)
 	failed := 0

@@ -461,7 +461,7 @@ func (l *Log) syncName(s *segment) error {
 		return nil
 	}
 	if err := l.store.fs.SyncDir(l.dir); err != nil {
-		return fmt.Errorf("making the name of segment %s durable: %w", s.log.path, err)
+		return final(fmt.Errorf("making the name of segment %s durable: %w", s.log.path, err))
 	}
 	l.mu.Lock()
 	s.named = true

@@ -54,9 +54,8 @@ func (n *names) take(max int) []*Log {
 func (n *names) settleBehind() {
 	for more := true; more && !n.store.dead.Load(); {
 		var err error
-		if more, err = n.settleSome(settleGroup); err != nil {
-			n.store.fail(err)
-		}
+		more, err = n.settleSome(settleGroup)
+		more = more && err == nil
 	}
 }
 
@@ -66,12 +65,17 @@ func (n *names) settleAll() error {
 	return err
 }
 
-// settleSome settles up to max of those that are listed, and says whether there were any.
+// settleSome settles up to max of those that are listed, and says whether there were any. An error takes the directory
+// offline: those that were taken are listed no more.
 func (n *names) settleSome(max int) (bool, error) {
 	n.mu.Lock()
-	defer n.mu.Unlock()
 	logs := n.take(max)
-	return len(logs) > 0, n.settle(logs)
+	err := final(n.settle(logs))
+	n.mu.Unlock()
+	if err != nil {
+		n.store.fail(err)
+	}
+	return len(logs) > 0, err
 }
 
 // settleRound settles those of a round's logs that are new.

@@ -275,7 +275,7 @@ func (s *Store) fail(err error) {
 	s.failMu.Lock()
 	first := s.failed == nil
 	if first {
-		s.failed = fmt.Errorf("%w: %s: %w", ErrStorage, s.dir, err)
+		s.failed = fmt.Errorf("%w: %s: %w", ErrStorage, s.dir, final(err))
 	}
 	failed := s.failed
 	s.failMu.Unlock()

@@ -281,7 +281,7 @@ func (l *Log) syncSegment(s *segment) error {
 	}
 	defer s.log.release()
 	if err := f.Sync(); err != nil {
-		return fmt.Errorf("syncing segment %s: %w", s.log.path, err)
+		return final(fmt.Errorf("syncing segment %s: %w", s.log.path, err))
 	}
 	return l.syncName(s)
 }

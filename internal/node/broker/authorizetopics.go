@@ -135,13 +135,18 @@ func (d *deletion) may(name string) (describe, remove bool) {
 	return d.b.allowed(d.q, acl.Describe, acl.Topic, name), d.b.allowed(d.q, acl.Delete, acl.Topic, name)
 }
 
-// named tells whether the controller may hear of a topic that goes by its name.
+// named tells whether the controller may hear of a topic that goes by its name. Without the right to delete it does not hear even of
+// one that there is not: there may be by the time it decides.
 func (d *deletion) named(name string) bool {
 	describe, remove := d.may(name)
-	if _, exists := d.b.image().Topic(name); describe && (remove || !exists) {
+	if describe && remove {
 		return true
 	}
-	d.refused = append(d.refused, wire.DeleteTopicsResponseDeletableTopicResult{Name: &name, ErrorCode: wire.TopicAuthorizationFailed})
+	r := wire.DeleteTopicsResponseDeletableTopicResult{Name: &name, ErrorCode: wire.TopicAuthorizationFailed}
+	if _, exists := d.b.image().Topic(name); describe && !exists {
+		r.ErrorCode, r.ErrorMessage = wire.UnknownTopicOrPartition, text(wire.UnknownTopicOrPartition.Message())
+	}
+	d.refused = append(d.refused, r)
 	return false
 }
 

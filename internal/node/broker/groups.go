@@ -59,7 +59,7 @@ func (b *Broker) internalTopicRequest(name string) wire.CreateTopicsRequestCreat
 // serveFindCoordinator tells which broker coordinates a group. On one node it
 // is this one, once the topic that keeps the groups exists.
 func serveFindCoordinator(b *Broker, q *edge.Request, m *wire.FindCoordinatorRequest, answer func(*wire.FindCoordinatorResponse)) {
-	topic := coordinatorTopic(m.KeyType)
+	topic := coordinatorTopic(m.KeyType, q.Version)
 	refused, code := b.refusedCoordinators(q, m)
 	if code != wire.None && q.Version < 4 {
 		answer(&wire.FindCoordinatorResponse{ErrorCode: code, ErrorMessage: text(code.Message()), NodeID: -1, Port: -1})
@@ -109,14 +109,14 @@ func (b rights) refusedCoordinators(q *edge.Request, m *wire.FindCoordinatorRequ
 	return refused, code
 }
 
-// coordinatorTopic is the topic on whose partitions coordinators of a kind live, "" for kinds that there are not.
-func coordinatorTopic(kind int8) string {
-	switch kind {
-	case groupCoordinator:
+// coordinatorTopic is the topic on whose partitions coordinators of a kind live, "" for kinds that there are not in a version.
+func coordinatorTopic(kind int8, version int16) string {
+	switch {
+	case kind == groupCoordinator:
 		return offsetsTopic
-	case transactionCoordinator:
+	case kind == transactionCoordinator:
 		return coordinator.TransactionTopic
-	case shareCoordinator:
+	case kind == shareCoordinator && version >= 6:
 		return coordinator.ShareTopic
 	default:
 		return ""
@@ -154,10 +154,10 @@ func (b *Broker) findCoordinator(q *edge.Request, m *wire.FindCoordinatorRequest
 	switch {
 	case m.KeyType == shareCoordinator && q.Version < 6:
 		node, host, port, code = -1, "", -1, wire.InvalidRequest
-	case coordinatorTopic(m.KeyType) == "":
+	case coordinatorTopic(m.KeyType, q.Version) == "":
 		node, host, port = -1, "", -1
 		code, message = wire.InvalidRequest, fmt.Sprintf("unknown coordinator key type %d", m.KeyType)
-	case !ok || b.table.ByName(coordinatorTopic(m.KeyType)) == nil:
+	case !ok || b.table.ByName(coordinatorTopic(m.KeyType, q.Version)) == nil:
 		node, host, port, code = -1, "", -1, wire.CoordinatorNotAvailable
 	}
 	if q.Version < 4 {

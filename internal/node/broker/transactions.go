@@ -380,7 +380,9 @@ func verified(code wire.Code, bump, abortable bool) wire.Code {
 
 // serveWriteTxnMarkers writes markers that a coordinator, or an administrator who ends a hanging transaction, asks for.
 func serveWriteTxnMarkers(b *Broker, q *edge.Request, m *wire.WriteTxnMarkersRequest, answer func(*wire.WriteTxnMarkersResponse)) {
-	if !b.everywhere(q, acl.Alter) && !b.onCluster(q, acl.ClusterAction) {
+	if b.everywhere(q, acl.Alter) {
+		b.noted(q, acl.ClusterAction, acl.Cluster, acl.ClusterName)
+	} else if !b.onCluster(q, acl.ClusterAction) {
 		answer(refuseWriteTxnMarkers(m))
 		return
 	}
