@@ -23,12 +23,16 @@ import (
 
 // Limits of one step of the Connect run, and how often it looks.
 const (
-	connectLimit = 90 * time.Second
+	connectLimit = 4 * time.Minute
 	connectPause = 100 * time.Millisecond
 	connectLines = 500 // written to the file at a time
+
+	workerStopLimit = 2 * time.Minute
 )
 
-// workerSettings is the worker's configuration: an ordinary distributed one, with short times so that a run is short.
+// workerSettings is the worker's configuration: an ordinary distributed one, with short times so that a run is short. A task
+// that is stopped may take a minute: one that is given up after the ordinary five seconds of a busy machine has not committed
+// what it did, and lines come twice.
 const workerSettings = `bootstrap.servers=%[1]s
 group.id=compat-connect
 listeners=http://localhost:%[2]d
@@ -44,6 +48,8 @@ key.converter=org.apache.kafka.connect.storage.StringConverter
 value.converter=org.apache.kafka.connect.storage.StringConverter
 offset.flush.interval.ms=500
 scheduled.rebalance.max.delay.ms=0
+task.shutdown.graceful.timeout.ms=60000
+offset.flush.timeout.ms=60000
 plugin.discovery=only_scan
 plugin.path=%[3]s
 `
@@ -189,7 +195,7 @@ func (c *connect) stopWorker() {
 		return
 	}
 	_ = c.cmd.Process.Signal(syscall.SIGTERM) // it may have ended
-	kill := time.AfterFunc(stopLimit, func() { _ = c.cmd.Process.Kill() })
+	kill := time.AfterFunc(workerStopLimit, func() { _ = c.cmd.Process.Kill() })
 	_ = c.cmd.Wait() // the virtual machine's status only repeats the signal
 	kill.Stop()
 	c.cmd = nil
