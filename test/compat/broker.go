@@ -83,7 +83,10 @@ func (s *suite) freePort() (int, error) {
 }
 
 // broker prepares a broker with a new and empty directory, without starting it.
-func (s *suite) broker(name, label string) (*broker, error) {
+func (s *suite) broker(name, label string) (*broker, error) { return s.brokerWith(name, label, "") }
+
+// brokerWith prepares a broker whose server.properties has more lines, which override the others.
+func (s *suite) brokerWith(name, label, more string) (*broker, error) {
 	port, err := s.freePort()
 	if err != nil {
 		return nil, err
@@ -94,7 +97,7 @@ func (s *suite) broker(name, label string) (*broker, error) {
 	}
 	b := &broker{s: s, name: name, addr: fmt.Sprintf("localhost:%d", port), dir: filepath.Join(s.work, label),
 		properties: filepath.Join(s.work, label+".properties")}
-	return b, os.WriteFile(b.properties, fmt.Appendf(nil, settings, port, controller, b.dir), 0o644)
+	return b, os.WriteFile(b.properties, fmt.Appendf(nil, settings+more, port, controller, b.dir), 0o644)
 }
 
 // as is the same directory and address, served by the other program.

@@ -26,6 +26,9 @@ type options struct {
 	keep, verbose           bool
 	moldau                  string // the program under test; built when empty
 	kills, port             int
+	disciplines             []string // of duels; all when empty
+	games                   int      // of each discipline
+	seed                    uint64   // of the first game
 }
 
 // suite is one run of everything.
@@ -39,7 +42,7 @@ type suite struct {
 }
 
 // The parts of a run, in order.
-var allParts = []string{"clients", "tools", "connect", "streams", "kgo", "swap", "crash", "txn", "security", "acl"}
+var allParts = []string{"clients", "tools", "connect", "streams", "kgo", "swap", "crash", "txn", "security", "acl", "duel"}
 
 func main() {
 	var o options
@@ -51,7 +54,13 @@ func main() {
 	flag.IntVar(&o.kills, "kills", 50, "how often the crash test kills the broker")
 	flag.IntVar(&o.port, "port", 23500, "first port to try for the brokers")
 	flag.StringVar(&o.moldau, "moldau", "", "the moldau binary; built when empty")
+	disciplines := flag.String("duels", "", "fields of random requests that are compared, separated by commas; all when empty")
+	flag.IntVar(&o.games, "games", 40, "how many sequences of random requests there are of each field")
+	flag.Uint64Var(&o.seed, "seed", 1, "seed of the first sequence of random requests")
 	flag.Parse()
+	if *disciplines != "" {
+		o.disciplines = strings.Split(*disciplines, ",")
+	}
 	o.clients, o.brokers, o.parts = clientNames(), strings.Split(*brokers, ","), strings.Split(*parts, ",")
 	if *clients != "" {
 		o.clients = strings.Split(*clients, ",")
@@ -117,6 +126,8 @@ func run(ctx context.Context, o options) (failed int, err error) {
 			s.aclPart(ctx)
 		case "crash":
 			s.crashPart(ctx)
+		case "duel":
+			err = s.duelPart(ctx)
 		default:
 			err = fmt.Errorf("there is no part %q: it is one of %s", part, strings.Join(allParts, ", "))
 		}

@@ -79,19 +79,6 @@ func (s txnSuite) txnInstall(ctx context.Context) error {
 	return nil
 }
 
-// txnBroker prepares a broker with the settings of this part.
-func (s txnSuite) txnBroker(name, label string) (*broker, error) {
-	b, err := s.broker(name, label)
-	if err != nil {
-		return nil, err
-	}
-	text, err := os.ReadFile(b.properties)
-	if err != nil {
-		return nil, err
-	}
-	return b, os.WriteFile(b.properties, append(text, txnSettings...), 0o644)
-}
-
 // txnScripts are the clients with how their script is started.
 var txnScripts = []client{
 	{"java", func(s *suite, ctx context.Context, addr, prefix string) *exec.Cmd {
@@ -111,7 +98,7 @@ func (s txnSuite) txnClients(ctx context.Context) error {
 	var wg sync.WaitGroup
 	errs := make(chan error, len(s.brokers))
 	for _, name := range s.brokers {
-		b, err := s.txnBroker(name, "txn-"+name)
+		b, err := s.brokerWith(name, "txn-"+name, txnSettings)
 		if err != nil {
 			return err
 		}

@@ -54,7 +54,7 @@ func (c *txnCrash) sum() (n int64) {
 }
 
 func (c *txnCrash) run(s txnSuite) (kills int, err error) {
-	b, err := s.txnBroker(moldauName, "txncrash")
+	b, err := s.brokerWith(moldauName, "txncrash", txnSettings)
 	if err != nil {
 		return 0, err
 	}
@@ -274,7 +274,7 @@ func (s txnSuite) txnStreams(ctx context.Context) {
 }
 
 func (s txnSuite) countWords(ctx context.Context) (lines int, err error) {
-	b, err := s.txnBroker(moldauName, "txnstreams")
+	b, err := s.brokerWith(moldauName, "txnstreams", txnSettings)
 	if err != nil {
 		return 0, err
 	}

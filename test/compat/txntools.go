@@ -143,7 +143,7 @@ func (s txnSuite) txnTools(ctx context.Context) {
 	var errs [2]error
 	var wg sync.WaitGroup
 	for i, name := range names {
-		b, err := s.txnBroker(name, "txntools-"+name)
+		b, err := s.brokerWith(name, "txntools-"+name, txnSettings)
 		if err != nil {
 			s.report.check("TransactionsCommand", err)
 			return
@@ -248,7 +248,7 @@ func (b *broker) upTo(ctx context.Context, topic string, level kgo.IsolationLeve
 
 // txnSwap has one program leave transactions in every stage and stop, and the other serve them and go on; then back.
 func (s txnSuite) txnSwap(ctx context.Context, first, second string) error {
-	b, err := s.txnBroker(first, "txnswap-"+first)
+	b, err := s.brokerWith(first, "txnswap-"+first, txnSettings)
 	if err != nil {
 		return err
 	}
