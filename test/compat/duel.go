@@ -47,8 +47,11 @@ type discipline struct {
 // disciplines are all there are, in the order in which they are played.
 var disciplines = []discipline{topicsDuel}
 
-// duelPart plays games of every chosen discipline.
-func (s *suite) duelPart(ctx context.Context) error {
+// duels is the part of a run that plays them.
+type duels struct{ *suite }
+
+// run plays games of every chosen discipline.
+func (s duels) run(ctx context.Context) error {
 	for _, d := range disciplines {
 		if len(s.disciplines) > 0 && !slices.Contains(s.disciplines, d.name) {
 			continue
@@ -60,7 +63,7 @@ func (s *suite) duelPart(ctx context.Context) error {
 	return nil
 }
 
-func (s *suite) duel(ctx context.Context, d discipline) error {
+func (s duels) duel(ctx context.Context, d discipline) error {
 	var addrs [2]string
 	for i, name := range []string{moldauName, kafkaName} {
 		b, err := s.brokerWith(name, "duel-"+d.name+"-"+name, d.settings)
@@ -304,7 +307,7 @@ func (g *game) next() (*exchange, error) {
 func (g *game) compare(e *exchange) error {
 	ours, theirs := g.said(e, 0), g.said(e, 1)
 	for i := 0; e.q.late && ours != theirs && i < lateAgain; i++ {
-		time.Sleep(latePause)
+		<-time.After(latePause)
 		c := g.sides[1].conns[e.q.conn]
 		req := e.q.build(g.sides[1])
 		req.SetVersion(e.version)

@@ -127,7 +127,7 @@ func run(ctx context.Context, o options) (failed int, err error) {
 		case "crash":
 			s.crashPart(ctx)
 		case "duel":
-			err = s.duelPart(ctx)
+			err = duels{s}.run(ctx)
 		default:
 			err = fmt.Errorf("there is no part %q: it is one of %s", part, strings.Join(allParts, ", "))
 		}
