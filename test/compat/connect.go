@@ -65,22 +65,40 @@ type connect struct {
 	written    int // lines in the source's file
 }
 
-// connectPart runs a stock distributed worker with the file connectors on every chosen broker, side by side.
+// connectPart runs a stock distributed worker with the file connectors on every chosen broker, side by side. What Kafka fails
+// is the worker's or the machine's doing, since nothing of ours takes part; it is tried once more.
 func (s *suite) connectPart(ctx context.Context) error {
 	var wg sync.WaitGroup
 	for _, name := range s.brokers {
-		c, err := s.connect(name)
+		c, err := s.connect(name, "connect-"+name)
 		if err != nil {
 			return err
 		}
-		wg.Go(func() { c.run(ctx) })
+		wg.Go(func() {
+			ends := c.run(ctx)
+			if i := slices.IndexFunc(ends, func(e stepEnd) bool { return e.err != nil }); i >= 0 && name == kafkaName {
+				fmt.Printf("Connect on %s is tried once more: %s: %v\n", name, ends[i].what, ends[i].err)
+				if again, err := s.connect(name, "connect-again-"+name); err == nil {
+					ends = again.run(ctx)
+				}
+			}
+			for _, e := range ends {
+				s.report.check("Connect on "+name+": "+e.what, e.err)
+			}
+		})
 	}
 	wg.Wait()
 	return nil
 }
 
-func (s *suite) connect(name string) (*connect, error) {
-	b, err := s.broker(name, "connect-"+name)
+// stepEnd is how one step ended.
+type stepEnd struct {
+	what string
+	err  error
+}
+
+func (s *suite) connect(name, label string) (*connect, error) {
+	b, err := s.broker(name, label)
 	if err != nil {
 		return nil, err
 	}
@@ -88,7 +106,7 @@ func (s *suite) connect(name string) (*connect, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &connect{s: s, b: b, url: fmt.Sprintf("http://localhost:%d", port), dir: filepath.Join(s.work, "connect-files-"+name)}
+	c := &connect{s: s, b: b, url: fmt.Sprintf("http://localhost:%d", port), dir: filepath.Join(s.work, label+"-files")}
 	c.properties = filepath.Join(c.dir, "worker.properties")
 	plugins := filepath.Join(c.dir, "plugins")
 	if err := os.MkdirAll(plugins, 0o755); err != nil {
@@ -105,11 +123,9 @@ func (s *suite) connect(name string) (*connect, error) {
 }
 
 // run takes the steps in order; a step that fails ends the run, for those behind it need what it does.
-func (c *connect) run(ctx context.Context) {
-	name := func(what string) string { return "Connect on " + c.b.name + ": " + what }
+func (c *connect) run(ctx context.Context) (ends []stepEnd) {
 	if err := c.b.start(ctx); err != nil {
-		c.s.report.check(name("the broker starts"), err)
-		return
+		return []stepEnd{{"the broker starts", err}}
 	}
 	defer c.stopWorker()
 	steps := []struct {
@@ -127,16 +143,16 @@ func (c *connect) run(ctx context.Context) {
 		stepCtx, cancel := context.WithTimeout(ctx, connectLimit)
 		err := step.do(stepCtx)
 		cancel()
-		c.s.report.check(name(step.what), err)
+		ends = append(ends, stepEnd{step.what, err})
 		if err != nil {
 			for _, left := range steps[i+1:] {
-				c.s.report.check(name(left.what), errors.New("not tried: the step before it failed"))
+				ends = append(ends, stepEnd{left.what, errors.New("not tried: the step before it failed")})
 			}
 			break
 		}
 	}
 	c.stopWorker()
-	c.s.report.check(name("the broker stops in good order"), c.b.stop())
+	return append(ends, stepEnd{"the broker stops in good order", c.b.stop()})
 }
 
 // startWorker starts the worker's process and waits until it answers, which it does when it has joined its group and
