@@ -42,6 +42,8 @@ type discipline struct {
 	settings string // lines of server.properties for both
 	prepare  func(ctx context.Context, addr string) error
 	play     func(g *game) error
+	// prompt disciplines have no request that waits: an answer that is late is waited for, however busy the machine is.
+	prompt bool
 }
 
 // disciplines are all there are, in the order in which they are played.
@@ -180,6 +182,8 @@ type question struct {
 	silent bool
 	// late marks questions about what the controller decided: Kafka's broker learns of it a little later, and is asked again.
 	late bool
+	// newest asks in the newest version that both know: for questions that a game learns from.
+	newest bool
 }
 
 func (g *game) run() error {
@@ -240,12 +244,20 @@ func (g *game) version(req kmsg.Request) int16 {
 // ask sends a request to both and compares the answers, its own and those of requests that waited. It returns the
 // answers, nil when the request waits.
 func (g *game) ask(q question) ([2]kmsg.Response, error) {
+	e, err := g.put(q)
+	return e.answers, err
+}
+
+func (g *game) put(q question) (*exchange, error) {
 	e := &exchange{q: q}
 	g.asked++
 	for i, p := range g.sides {
 		req := q.build(p)
 		if i == 0 {
 			e.version = g.version(req)
+			if q.newest {
+				e.version = g.versions[req.Key()].high
+			}
 			e.text = fmt.Sprintf("%s v%d on %d %s", kmsg.NameForKey(req.Key()), e.version, q.conn, p.text(req))
 		}
 		req.SetVersion(e.version)
@@ -253,10 +265,10 @@ func (g *game) ask(q question) ([2]kmsg.Response, error) {
 	}
 	g.log = append(g.log, e.text)
 	if q.silent {
-		return e.answers, nil
+		return e, nil
 	}
 	g.waiting = append(g.waiting, e)
-	return e.answers, g.settle()
+	return e, g.settle()
 }
 
 // settle compares what has been answered, until nothing more comes.
@@ -276,7 +288,11 @@ func (g *game) settle() error {
 
 // next is an exchange that both sides have answered, nil when nobody answers.
 func (g *game) next() (*exchange, error) {
-	timer := time.NewTimer(duelQuiet)
+	quiet := duelQuiet
+	if g.discipline.prompt {
+		quiet = duelPatience
+	}
+	timer := time.NewTimer(quiet)
 	defer timer.Stop()
 	var cases []reflect.SelectCase
 	var of [][2]int
@@ -289,6 +305,9 @@ func (g *game) next() (*exchange, error) {
 	cases = append(cases, reflect.SelectCase{Dir: reflect.SelectRecv, Chan: reflect.ValueOf(timer.C)})
 	chosen, value, _ := reflect.Select(cases)
 	if chosen == len(of) {
+		if g.discipline.prompt {
+			return nil, fmt.Errorf("nobody answers %s", g.waiting[0].text)
+		}
 		return nil, nil
 	}
 	e, i := g.waiting[of[chosen][0]], of[chosen][1]
@@ -305,15 +324,16 @@ func (g *game) next() (*exchange, error) {
 }
 
 func (g *game) compare(e *exchange) error {
+	for side := range e.answers {
+		for i := 0; e.q.again != nil && e.q.again(e.answers[side]) && i < lateAgain; i++ {
+			if err := g.askAgain(e, side); err != nil {
+				return err
+			}
+		}
+	}
 	ours, theirs := g.said(e, 0), g.said(e, 1)
 	for i := 0; e.q.late && ours != theirs && i < lateAgain; i++ {
-		<-time.After(latePause)
-		c := g.sides[1].conns[e.q.conn]
-		req := e.q.build(g.sides[1])
-		req.SetVersion(e.version)
-		c.send(req)
-		var err error
-		if e.answers[1], err = c.receive(duelPatience); err != nil {
+		if err := g.askAgain(e, 1); err != nil {
 			return err
 		}
 		theirs = g.said(e, 1)
@@ -323,6 +343,28 @@ func (g *game) compare(e *exchange) error {
 	}
 	g.log = append(g.log, "  "+ours)
 	return nil
+}
+
+// askAgain puts a question to one side once more, after a moment.
+func (g *game) askAgain(e *exchange, side int) (err error) {
+	<-time.After(latePause)
+	c := g.sides[side].conns[e.q.conn]
+	req := e.q.build(g.sides[side])
+	req.SetVersion(e.version)
+	c.send(req)
+	e.answers[side], err = c.receive(duelPatience)
+	return err
+}
+
+// need asks a question that does not wait, and has its answers however slow both sides are.
+func (g *game) need(q question) ([2]kmsg.Response, error) {
+	e, err := g.put(q)
+	for end := time.Now().Add(duelPatience); err == nil && slices.Contains(g.waiting, e); err = g.settle() {
+		if time.Now().After(end) {
+			return e.answers, fmt.Errorf("%s\n  neither answers in %v", e.text, duelPatience)
+		}
+	}
+	return e.answers, err
 }
 
 // said is what a side answered, in words.
