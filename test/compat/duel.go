@@ -47,7 +47,7 @@ type discipline struct {
 }
 
 // disciplines are all there are, in the order in which they are played.
-var disciplines = []discipline{topicsDuel}
+var disciplines = []discipline{topicsDuel, dataDuel}
 
 // duels is the part of a run that plays them.
 type duels struct{ *suite }
@@ -184,6 +184,9 @@ type question struct {
 	late bool
 	// newest asks in the newest version that both know: for questions that a game learns from.
 	newest bool
+	// again tells of an answer that another will follow soon, as CONCURRENT_TRANSACTIONS: each side is asked until it says
+	// something else. It may be nil.
+	again func(resp kmsg.Response) bool
 }
 
 func (g *game) run() error {
