@@ -2,6 +2,7 @@ package commitlog
 
 import (
 	"bytes"
+	"encoding/binary"
 	"testing"
 
 	"github.com/moldau/moldau/internal/disk/vfs"
@@ -78,7 +79,7 @@ func FuzzIndexes(f *testing.F) {
 		if err != nil || n > len(offsets)/offsetEntryBytes {
 			t.Fatalf("%d entries in %d bytes, %v", n, len(offsets), err)
 		}
-		if e, err := searchOffsets(file, n, rel); err != nil || int64(e.offset) > max(rel, 0) {
+		if e, _, err := searchOffsets(file, n, rel, int(size&7)); err != nil || int64(e.offset) > max(rel, 0) {
 			t.Fatalf("searching %d finds %v, %v", rel, e, err)
 		}
 		file = memFile(t, times)
@@ -90,6 +91,28 @@ func FuzzIndexes(f *testing.F) {
 			t.Fatalf("searching %d finds %v, %v", rel, e, err)
 		}
 	})
+}
+
+// TestSearchOffsets: wherever a search begins, it finds the last entry that is not beyond.
+func TestSearchOffsets(t *testing.T) {
+	for _, n := range []int{1, 2, entryBlock - 1, entryBlock, entryBlock + 1, 5 * entryBlock, 7*entryBlock + 3} {
+		var b []byte
+		for i := range n {
+			b = binary.BigEndian.AppendUint32(b, uint32(3*i+2))
+			b = binary.BigEndian.AppendUint32(b, uint32(100*i))
+		}
+		file := memFile(t, b)
+		for want := -1; want < n; want += 1 + n/50 {
+			for near := 0; near < n+2; near += 1 + n/9 {
+				for past := int64(0); past < 3; past++ {
+					e, at, err := searchOffsets(file, n, int64(3*want+2)+past, near)
+					if want < 0 && (err != nil || e != offsetEntry{}) || want >= 0 && (err != nil || at != want || e != offsetEntry{int32(3*want + 2), int32(100 * want)}) {
+						t.Fatalf("%d entries, entry %d, from %d on: %v, %d, %v", n, want, near, e, at, err)
+					}
+				}
+			}
+		}
+	}
 }
 
 func memFile(t *testing.T, b []byte) vfs.File {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"sort"
+	"sync/atomic"
 
 	"github.com/moldau/moldau/internal/disk/vfs"
 )
@@ -31,6 +32,7 @@ type index struct {
 	base    int64
 	offsets handle
 	times   handle
+	near    atomic.Int32 // the entry of the .index file that a reader was led by last
 
 	// Guarded by Log.mu. written… are entries in the files, unknown until they are counted.
 	writtenOffsets, writtenTimes int
@@ -167,7 +169,7 @@ func readOffsetEntry(f vfs.File, i int) (offsetEntry, error) {
 	if _, err := f.ReadAt(b[:], int64(i)*offsetEntryBytes); err != nil && !errors.Is(err, io.EOF) {
 		return offsetEntry{}, err
 	}
-	return offsetEntry{int32(binary.BigEndian.Uint32(b[:])), int32(binary.BigEndian.Uint32(b[4:]))}, nil
+	return offsetEntryAt(b[:], 0), nil
 }
 
 func readTimeEntry(f vfs.File, i int) (timeEntry, error) {
@@ -178,24 +180,38 @@ func readTimeEntry(f vfs.File, i int) (timeEntry, error) {
 	return timeEntry{int64(binary.BigEndian.Uint64(b[:])), int32(binary.BigEndian.Uint32(b[8:]))}, nil
 }
 
-// searchOffsets gives the last of the first n entries of the file whose offset is at most rel.
-func searchOffsets(f vfs.File, n int, rel int64) (offsetEntry, error) {
-	var readErr error
-	var found offsetEntry
-	sort.Search(n, func(i int) bool {
-		e, err := readOffsetEntry(f, i)
-		if err != nil {
-			readErr = err
+// entryBlock is how many entries of an .index file a search reads at once.
+const entryBlock = peekBytes / offsetEntryBytes
+
+// searchOffsets gives the last of the first n entries of the file whose offset is at most rel, and which one it is. It looks
+// first from entry near on: who reads a log goes forward, and finds the next entry with one read.
+func searchOffsets(f vfs.File, n int, rel int64, near int) (found offsetEntry, at int, err error) {
+	buf := peekPool.Get().(*[peekBytes]byte)
+	defer peekPool.Put(buf)
+	low, high := 0, n // all before low are at most rel, all from high on are not
+	for from := min(near, n-1); low < high; from = low + max(high-low-entryBlock, 0)/2 {
+		count := min(entryBlock, high-from)
+		b := buf[:count*offsetEntryBytes]
+		k, err := f.ReadAt(b, int64(from)*offsetEntryBytes)
+		if err != nil && !errors.Is(err, io.EOF) {
+			return offsetEntry{}, 0, err
 		}
-		if int64(e.offset) > rel {
-			return true
+		clear(b[k:])
+		i := sort.Search(count, func(i int) bool { return int64(offsetEntryAt(b, i).offset) > rel })
+		if i > 0 {
+			found, at = offsetEntryAt(b, i-1), from+i-1
+			low = from + i
 		}
-		if e.offset >= found.offset {
-			found = e
+		if i < count {
+			high = from + i
 		}
-		return false
-	})
-	return found, readErr
+	}
+	return found, at, nil
+}
+
+func offsetEntryAt(b []byte, i int) offsetEntry {
+	b = b[i*offsetEntryBytes:]
+	return offsetEntry{int32(binary.BigEndian.Uint32(b)), int32(binary.BigEndian.Uint32(b[4:]))}
 }
 
 // searchTimes gives the last of the first n entries of the file whose timestamp is at most ts.

@@ -254,10 +254,11 @@ func (l *Log) startPos(s *segment, k lookup, end int64) (int64, error) {
 		return 0, fmt.Errorf("opening index %s: %w", s.idx.offsets.path, err)
 	}
 	defer s.idx.offsets.release()
-	e, err := searchOffsets(f, n, k.rel)
+	e, at, err := searchOffsets(f, n, k.rel, int(s.idx.near.Load()))
 	if err != nil {
 		return 0, fmt.Errorf("reading index %s: %w", s.idx.offsets.path, err)
 	}
+	s.idx.near.Store(int32(at))
 	return int64(e.pos), nil
 }
 
