@@ -70,11 +70,22 @@ func (w *writer) sendRaw() progress {
 
 // try sends as much as the socket takes. It returns false to wait until the
 // socket takes more.
+//
+// The end of a file region waits for the few bytes behind it: sendfile would send it at once, and wake the peer once more.
 func (w *writer) try(fd uintptr) bool {
+	corked := false
+	defer func() {
+		if corked {
+			unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_CORK, 0) //nolint:errcheck // fails only on a broken socket
+		}
+	}()
 	for w.first < len(w.segs) {
 		var n int
 		var err error
 		if s := &w.segs[w.first]; s.file != nil {
+			if !corked && w.first+1 < len(w.segs) {
+				corked = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_CORK, 1) == nil
+			}
 			n, err = w.sendFile(int(fd), s)
 		} else {
 			n, err = w.sendMemory(int(fd))
