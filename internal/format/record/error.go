@@ -47,10 +47,19 @@ type Error struct {
 	Kind    Kind
 	Msg     string
 	Records []BadRecord
+	// Early tells that the request is wrong, whatever the topic and its log are like.
+	Early bool
 }
 
 // Error is the message for people.
 func (e *Error) Error() string { return e.Msg }
+
+// early is errorf of what makes the request wrong.
+func early(k Kind, format string, args ...any) *Error {
+	e := errorf(k, format, args...)
+	e.Early = true
+	return e
+}
 
 func errorf(k Kind, format string, args ...any) *Error {
 	return &Error{Kind: k, Msg: fmt.Sprintf(format, args...)}

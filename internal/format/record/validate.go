@@ -89,6 +89,9 @@ func Validate(records []byte, l *Limits) (Info, error) {
 	if err != nil {
 		return Info{}, err
 	}
+	if l.RefuseZstd && b.Codec() == compress.Zstd {
+		return Info{}, early(UnsupportedCompression, "Produce requests before version 7 are not allowed to use zstd")
+	}
 	if err := checkHeader(b, l); err != nil {
 		return Info{}, err
 	}
@@ -117,7 +120,7 @@ func onlyBatch(records []byte) (Batch, error) {
 	case err != nil && !errors.Is(err, ErrShort):
 		return nil, refuseFrame(err)
 	case err != nil || b == nil:
-		return nil, errorf(InvalidRecord, "a Produce request must hold one whole record batch per partition, %d bytes are none", len(records))
+		return nil, early(InvalidRecord, "a Produce request must hold one whole record batch per partition, %d bytes are none", len(records))
 	case len(rest) > 0:
 		return nil, refuseRest(rest)
 	}
@@ -129,7 +132,7 @@ func refuseRest(rest []byte) error {
 	if _, _, err := Next(rest); err != nil && !errors.Is(err, ErrShort) {
 		return refuseFrame(err)
 	}
-	return errorf(InvalidRecord, "a Produce request must hold exactly one record batch per partition, %d bytes follow the first", len(rest))
+	return early(InvalidRecord, "a Produce request must hold exactly one record batch per partition, %d bytes follow the first", len(rest))
 }
 
 // refuseFrame turns what Next says of a message set of format 0 or 1 into what Kafka answers to producers
@@ -137,7 +140,7 @@ func refuseRest(rest []byte) error {
 func refuseFrame(err error) error {
 	var refused *Error
 	if errors.As(err, &refused) && refused.Kind == OldFormat {
-		return errorf(InvalidRecord, "a Produce request must hold a record batch of message format 2: %s", refused.Msg)
+		return early(InvalidRecord, "a Produce request must hold a record batch of message format 2: %s", refused.Msg)
 	}
 	return err
 }
@@ -168,11 +171,8 @@ func checkHeader(b Batch, l *Limits) error {
 	if err := checkProducer(b); err != nil {
 		return err
 	}
-	switch codec := b.Codec(); {
-	case !codec.Valid():
+	if codec := b.Codec(); !codec.Valid() {
 		return errorf(UnsupportedCompression, "record batch is packed by the unknown codec %d", int8(codec))
-	case codec == compress.Zstd && l.RefuseZstd:
-		return errorf(UnsupportedCompression, "Produce requests before version 7 are not allowed to use zstd")
 	}
 	return nil
 }

@@ -42,7 +42,8 @@ type produceAppend struct {
 	code    wire.Code
 	message string
 	bad     []record.BadRecord
-	size    int // bytes that came
+	early   bool // the request is wrong, whatever the log is like
+	size    int  // bytes that came
 }
 
 // producePool keeps finished requests' memory.
@@ -202,7 +203,7 @@ func (op *produce) append(a *produceAppend, records []byte) {
 	limits.RefuseZstd = op.q.Version < 7
 	batch, err := checkBatch(op.b, records, &limits)
 	if err != nil {
-		a.code, a.message, a.bad = produceRefusal(err)
+		a.refuse(err)
 		op.pending.Add(-1)
 		return
 	}
@@ -272,13 +273,14 @@ func codecLevel(cfg *config.TopicConfig) int {
 	}
 }
 
-// produceRefusal maps a validation error to Kafka's answer.
-func produceRefusal(err error) (wire.Code, string, []record.BadRecord) {
+// refuse maps a validation error to Kafka's answer.
+func (a *produceAppend) refuse(err error) {
 	var bad *record.Error
 	if !errors.As(err, &bad) {
-		return wire.UnknownServerError, err.Error(), nil
+		a.code, a.message = wire.UnknownServerError, err.Error()
+		return
 	}
-	return refusalCodes[bad.Kind], bad.Msg, bad.Records
+	a.code, a.message, a.bad, a.early = refusalCodes[bad.Kind], bad.Msg, bad.Records, bad.Early
 }
 
 func (op *produce) appended(*commitlog.Append) { op.finishOne() }
@@ -362,6 +364,9 @@ func (a *produceAppend) answer(out *wire.ProduceResponsePartitionProduceResponse
 	code, message := a.outcome()
 	out.ErrorCode = code
 	if code != wire.None {
+		if a.part != nil && !a.early && saysStart(code) {
+			out.LogStartOffset = a.part.Log().Start()
+		}
 		if message != "" {
 			out.ErrorMessage = &message
 		}
@@ -379,6 +384,16 @@ func (a *produceAppend) answer(out *wire.ProduceResponsePartitionProduceResponse
 	if a.part.Config().TimestampType == config.LogAppendTime {
 		out.LogAppendTimeMs = batchTime(a.Records)
 	}
+}
+
+// saysStart tells whether Kafka's answer to a batch that the log has refused has the log's start.
+func saysStart(code wire.Code) bool {
+	switch code {
+	case wire.CorruptMessage, wire.MessageTooLarge, wire.KafkaStorageError, wire.NotLeaderOrFollower, wire.UnknownTopicOrPartition,
+		wire.InvalidRequiredAcks, wire.InvalidTopic:
+		return false
+	}
+	return true
 }
 
 // batchTime is the time stamped into a batch of a topic with LogAppendTime.
