@@ -86,6 +86,7 @@ func (t *certificates) options(cfg *config.BrokerConfig, listener string) certs.
 			return cfg.ForListener(listener, key)
 		},
 		ReadFile: func(path string) ([]byte, error) { return vfs.ReadFile(t.node.o.FS, path, maxCertificateBytes) },
+		Now:      t.node.o.World.Now,
 	}
 }
 

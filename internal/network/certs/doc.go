@@ -13,6 +13,9 @@
 //
 // Invariants:
 //   - A store that cannot be used never takes the place of one that can.
+//   - A resumed TLS session proves what its first handshake proved: it ends with
+//     the certificates it was made with, with the store that trusted them, and
+//     after maxSession.
 //   - No error holds a key, a password, or a part of either.
 //   - What a file can make this package allocate or compute is bounded: by
 //     the file's size, by maxEntries and by maxIterations.

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 )
 
 // Options are where the settings of one listener, or of a client, come from.
@@ -19,6 +20,8 @@ type Options struct {
 	Setting func(key string) (string, bool)
 	// ReadFile reads a whole file. It bounds what it reads.
 	ReadFile func(path string) ([]byte, error)
+	// Now is the time, for a listener; without it no TLS session is resumed.
+	Now func() time.Time
 }
 
 func (o *Options) text(key string) string {

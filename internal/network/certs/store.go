@@ -14,7 +14,7 @@ import (
 )
 
 // Store is what a listener shows and demands in TLS. It changes under running listeners: connections that were made
-// stay as they are, those that come find the new content.
+// stay as they are, those that come find the new content, and none resumes a session of before.
 type Store struct {
 	name    string
 	current atomic.Pointer[state]
@@ -53,7 +53,7 @@ func load(o Options, last *state) (*state, error) {
 	if err != nil {
 		return nil, err
 	}
-	next := &state{config: &tls.Config{SessionTicketsDisabled: true, DynamicRecordSizingDisabled: true}}
+	next := &state{config: &tls.Config{Time: o.Now, SessionTicketsDisabled: o.Now == nil, DynamicRecordSizingDisabled: true}}
 	if next.digest = o.digest(keystore, truststore); last != nil && last.digest == next.digest {
 		return last, nil
 	}
@@ -151,10 +151,11 @@ func clientAuth(text string) (tls.ClientAuthType, error) {
 	return 0, fmt.Errorf("ssl.client.auth is %s: it must be required, requested or none", text)
 }
 
-// ServerConfig is for a listener. Each connection finds what was loaded last.
+// ServerConfig is for a listener. Each connection finds what was loaded last, and sessions that began with something else
+// are not resumed.
 func (s *Store) ServerConfig() *tls.Config {
 	c := s.current.Load().config.Clone()
-	c.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) { return s.current.Load().config, nil }
+	c.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) { return s.current.Load().connection(), nil }
 	return c
 }
 

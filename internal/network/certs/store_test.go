@@ -136,9 +136,27 @@ func checkStore(t *testing.T, what string, s settings, want string) {
 	}
 }
 
-// shake lets a client and a server shake hands over a pipe; the errors are both's.
+// sockets are the two ends of a connection. A pipe would not do: it keeps nothing, so that both ends may wait to write.
+func sockets() (near, far net.Conn, err error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, nil, err
+	}
+	defer l.Close()
+	if far, err = net.Dial("tcp", l.Addr().String()); err != nil {
+		return nil, nil, err
+	}
+	near, err = l.Accept()
+	return near, far, err
+}
+
+// shake lets a client and a server shake hands; the errors are both's.
 func shake(server, client *tls.Config) (*tls.Conn, *tls.Conn, error) {
-	near, far := net.Pipe()
+	near, far, err := sockets()
+	if err != nil {
+		return nil, nil, err
+	}
+	defer near.Close()
 	s, c := tls.Server(near, server), tls.Client(far, client)
 	done := make(chan error, 1)
 	go func() {
@@ -148,7 +166,7 @@ func shake(server, client *tls.Config) (*tls.Conn, *tls.Conn, error) {
 		}
 		done <- err
 	}()
-	err := c.Handshake()
+	err = c.Handshake()
 	if err == nil && c.ConnectionState().Version == tls.VersionTLS13 {
 		// The client is done before the server has seen its certificate.
 		c.SetReadDeadline(time.Now().Add(10 * time.Millisecond))
