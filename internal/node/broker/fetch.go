@@ -549,13 +549,13 @@ func (op *fetch) tell() {
 }
 
 // told remembers what the session's client now knows; a partition that gave
-// data goes to the end of the ring.
+// data goes to the end of the ring, but for the session's first answer.
 func (op *fetch) told(rd *fetchRead) {
 	rd.p.sentHighWatermark, rd.p.sentLogStart = rd.highWatermark, rd.logStart
 	if rd.code != wire.None {
 		rd.p.sentHighWatermark = -2
 	}
-	if rd.view.Len > 0 {
+	if rd.view.Len > 0 && !op.full {
 		unlink(rd.p)
 		op.session.pushBack(rd.p)
 	}
@@ -568,6 +568,10 @@ func (rd *fetchRead) encode(out *wire.FetchResponsePartitionData, isolation int8
 	out.HighWatermark, out.LastStableOffset, out.LogStartOffset = rd.highWatermark, rd.lastStable, rd.logStart
 	out.PreferredReadReplica = -1
 	out.AbortedTransactions = nil
+	switch rd.code {
+	case wire.UnknownTopicOrPartition, wire.UnknownTopicID, wire.TopicAuthorizationFailed:
+		out.AbortedTransactions = []wire.FetchResponseAbortedTransaction{} // as Kafka, which has not looked for any
+	}
 	if isolation == 1 && rd.code == wire.None {
 		for i := range rd.aborted {
 			aborted = append(aborted, wire.FetchResponseAbortedTransaction{ProducerID: rd.aborted[i].ProducerID, FirstOffset: rd.aborted[i].FirstOffset})
