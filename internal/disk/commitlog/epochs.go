@@ -61,7 +61,7 @@ func (c *epochCache) truncateStart(start int64) {
 // the greatest epoch that is not above the one asked for, and where it ends. -1, -1 when that is unknown.
 func (c *epochCache) endOffset(epoch int32, logEnd int64) (int32, int64) {
 	switch {
-	case epoch < 0 || len(c.list) == 0 || epoch > c.latest():
+	case epoch == -1 || len(c.list) == 0 || epoch > c.latest():
 		return -1, -1
 	case epoch == c.latest():
 		return epoch, logEnd

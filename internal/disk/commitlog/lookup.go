@@ -98,6 +98,8 @@ func (l *Log) offsetForTimestamp(ts int64) (place RecordPlace, found bool, err e
 }
 
 // MaxTimestamp finds the first record with the greatest timestamp of the log, as ListOffsets does for -3.
+//
+// Differs from Kafka: records below the log's start are not found.
 func (l *Log) MaxTimestamp() (place RecordPlace, found bool, err error) {
 	err = errReplaced
 	for tries := 0; tries < maxReplaced && errors.Is(err, errReplaced); tries++ {
@@ -111,8 +113,15 @@ func (l *Log) maxTimestamp() (place RecordPlace, found bool, err error) {
 	segs, start, stable := l.segs, l.start, l.stable
 	l.mu.Unlock()
 	best, at := noTime, int64(0)
-	for _, s := range segs {
+	for i, s := range segs {
 		ts, last, err := l.largest(s)
+		if err == nil && ts > best && last < start {
+			limit := stable
+			if i+1 < len(segs) {
+				limit = min(limit, segs[i+1].base)
+			}
+			ts, last, err = l.largestBetween(start, limit)
+		}
 		if err != nil {
 			return RecordPlace{}, false, err
 		}
@@ -125,6 +134,18 @@ func (l *Log) maxTimestamp() (place RecordPlace, found bool, err error) {
 	}
 	return l.searchRecords(at, stable, func(e *record.EntryInfo) bool { return e.MaxTimestamp >= best },
 		func(r *record.Record) bool { return r.Timestamp >= best })
+}
+
+// largestBetween is largest for a part of a log: the rest of a segment whose largest is deleted.
+func (l *Log) largestBetween(start, limit int64) (ts, offset int64, err error) {
+	ts = noTime
+	_, _, err = l.searchRecords(start, limit, func(e *record.EntryInfo) bool {
+		if e.MaxTimestamp > ts && e.LastOffset < limit {
+			ts, offset = e.MaxTimestamp, e.LastOffset
+		}
+		return false
+	}, nil)
+	return ts, offset, err
 }
 
 // timeFloor is an offset from which on a record with the timestamp is to be searched: all before are older.

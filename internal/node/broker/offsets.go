@@ -25,11 +25,11 @@ func serveListOffsets(b *Broker, q *edge.Request, m *wire.ListOffsetsRequest) *w
 	out := &wire.ListOffsetsResponse{}
 	out.SetDefaults()
 	seen := make(map[topicIndex]bool)
-	twice := make(map[topicIndex]bool)
+	twice := make(map[topicIndex]bool) // to be refused, in one answer
 	for i := range m.Topics {
 		for j := range m.Topics[i].Partitions {
 			k := topicIndex{m.Topics[i].Name, m.Topics[i].Partitions[j].PartitionIndex}
-			twice[k] = seen[k]
+			twice[k] = twice[k] || seen[k]
 			seen[k] = true
 		}
 	}
@@ -40,12 +40,17 @@ func serveListOffsets(b *Broker, q *edge.Request, m *wire.ListOffsetsRequest) *w
 		denied := !b.allowed(q, acl.Describe, acl.Topic, in.Name)
 		for j := range in.Partitions {
 			asked := &in.Partitions[j]
+			k := topicIndex{in.Name, asked.PartitionIndex}
+			if twice[k] && !seen[k] {
+				continue
+			}
+			seen[k] = false
 			r := wire.ListOffsetsResponseListOffsetsPartitionResponse{}
 			r.SetDefaults()
 			r.PartitionIndex = asked.PartitionIndex
 			if denied {
 				r.ErrorCode = wire.TopicAuthorizationFailed
-			} else if twice[topicIndex{in.Name, asked.PartitionIndex}] {
+			} else if twice[k] {
 				r.ErrorCode = wire.InvalidRequest
 			} else {
 				listOffset(b, topic.Partition(asked.PartitionIndex), q.Version, m.IsolationLevel, asked, &r)

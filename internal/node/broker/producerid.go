@@ -135,7 +135,9 @@ func serveDescribeProducers(b *Broker, q *edge.Request, m *wire.DescribeProducer
 			if denied {
 				r.ErrorCode, r.ErrorMessage = wire.TopicAuthorizationFailed, text(wire.TopicAuthorizationFailed.Message())
 			} else if p := topic.Partition(index); p == nil {
-				r.ErrorCode = wire.UnknownTopicOrPartition
+				if r.ErrorCode = wire.UnknownTopicOrPartition; topic == nil {
+					r.ErrorMessage = text(r.ErrorCode.Message())
+				}
 			} else {
 				for _, s := range p.Log().Producers() {
 					r.ActiveProducers = append(r.ActiveProducers, wire.DescribeProducersResponseProducerState{
