@@ -51,6 +51,8 @@ type Append struct {
 	LogStart int64
 	// Duplicate says that these very records were appended before.
 	Duplicate bool
+	// DuplicateTime is the greatest timestamp of a Duplicate's first copy, in ms.
+	DuplicateTime int64
 	// Err is why nothing was appended.
 	Err error
 
