@@ -49,6 +49,7 @@ func (l *Log) checkProducer(a *Append, b record.Batch) (done bool, err error) {
 		return false, nil
 	case idempotence.Duplicate:
 		a.Duplicate, a.BaseOffset, a.LastOffset, a.prev = true, first.FirstOffset, first.LastOffset, l.end
+		a.DuplicateTime = first.MaxTimestamp
 		return true, nil
 	default:
 		return false, &ProducerError{verdict, fmt.Sprintf("%s-%d: %s", l.topic, l.partition, l.producers.Explain(&p, verdict))}
