@@ -381,7 +381,10 @@ func (a *produceAppend) answer(out *wire.ProduceResponsePartitionProduceResponse
 		return
 	}
 	out.BaseOffset, out.LogStartOffset = a.BaseOffset, a.LogStart
-	if a.part.Config().TimestampType == config.LogAppendTime {
+	switch {
+	case a.Duplicate:
+		out.LogAppendTimeMs = a.DuplicateTime // that of its first copy, whatever the topic's kind of timestamps
+	case a.part.Config().TimestampType == config.LogAppendTime:
 		out.LogAppendTimeMs = batchTime(a.Records)
 	}
 }
