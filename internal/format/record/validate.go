@@ -82,7 +82,7 @@ type Info struct {
 // The checks are those of Kafka's ProduceRequest.validateRecords, UnifiedLog.analyzeAndValidateRecords and LogValidator.
 //
 // Differs from Kafka: a few bytes behind the batch, offset deltas that do not count up from 0, a transaction
-// without a producer id, a producer id without an epoch, a delete horizon, and packed records whose fields
+// without a producer id, a producer id without an epoch, a delete horizon, the broker's kind of timestamps, and packed records whose fields
 // do not fill their length are refused. Kafka ignores them or repairs some; no known client sends them.
 func Validate(records []byte, l *Limits) (Info, error) {
 	b, err := onlyBatch(records)
