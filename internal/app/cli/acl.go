@@ -37,11 +37,11 @@ Kafka's kafka-acls.`,
 		Example: `  moldau acl list
   moldau acl add --allow-principal User:alice --operation Read --topic orders
   moldau acl add --allow-principal User:app --consumer --topic app- --group app- --resource-pattern-type prefixed
-  moldau acl remove --topic orders --allow-principal User:alice
+  moldau acl remove --allow-principal User:alice --operation Read --topic orders
   moldau acl explain User:alice Read topic:orders
   moldau acl learn User:alice`,
 		Args: noArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		RunE: help,
 	}
 	a.flags(cmd)
 	cmd.AddCommand(a.list(), a.add(), a.remove(), a.explain(), a.learn())
@@ -158,7 +158,7 @@ func (a *access) add() *cobra.Command {
 every host given. Without --operation it is All, without hosts every host.`,
 		Example: `  moldau acl add --allow-principal User:alice --operation Read --operation Describe --topic orders
   moldau acl add --allow-principal User:app --producer --topic orders
-  moldau acl add --deny-principal User:mallory --deny-host 10.1.0.0/16 --topic '*'`,
+  moldau acl add --deny-principal User:mallory --deny-host 10.1.0.7 --topic '*'`,
 		Args: noArgs,
 		RunE: func(*cobra.Command, []string) error {
 			rules, err := f.rules()
@@ -186,8 +186,8 @@ func (a *access) remove() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "remove",
 		Short: "Remove rules: those given, or all that are about resources",
-		Long: `Remove rules. With principals those rules that add would make of the same flags; without,
-all rules about the resources.
+		Long: `Remove rules. With principals those rules that add would make of the same flags: without
+--operation the one for All. Without principals all rules about the resources.
 
 With --resource-pattern-type match all rules go that are about the resources, whatever their pattern.`,
 		Example: `  moldau acl remove --allow-principal User:alice --operation Read --topic orders
@@ -227,10 +227,12 @@ func (a *access) removePicked(ctx context.Context, cl *kgo.Client, filters []acl
 		}
 	}
 	return a.print(listedRules(rules), func(w io.Writer) {
-		fmt.Fprintf(w, "Removed %s%s\n", plural(len(rules), "rule"), map[bool]string{true: ":", false: "."}[len(rules) > 0])
-		if len(rules) > 0 {
-			printRules(w, rules)
+		if len(rules) == 0 {
+			fmt.Fprintln(w, "Removed 0 rules: none is as the flags say (without --operation that is one for All). `moldau acl list` shows those there are.")
+			return
 		}
+		fmt.Fprintf(w, "Removed %s:\n", plural(len(rules), "rule"))
+		printRules(w, rules)
 	})
 }
 
@@ -358,6 +360,8 @@ func aclError(code int16, message *string) error {
 	case errors.Is(err, kerr.ClusterAuthorizationFailed):
 		return fmt.Errorf("%w: rules are shown to those who may Describe the cluster, and changed by those who may Alter it; "+
 			"`moldau acl add --allow-principal … --operation Alter --cluster`, run by one of super.users, allows it", err)
+	case message != nil && strings.HasPrefix(*message, "CIDR-based ACL"):
+		return fmt.Errorf("%s This cluster can be raised to it with Kafka's kafka-features upgrade, if all its nodes know it: `moldau cluster features`", *message)
 	case message != nil && *message != "":
 		return errors.New(*message)
 	}

@@ -50,9 +50,10 @@ func (a *access) learn() *cobra.Command {
 		Short: "Propose the least rules for what a principal did",
 		Long: `Propose the least rules for what a principal did: commands to read, to change and to run.
 
-Nodes remember of late what every principal was allowed and denied: those that have an authorizer, and others with
-moldau.acl.learn=true. They are asked by HTTP; their setting moldau.http.listener says where. Three or more names that
-share a beginning up to a separator become one rule for the prefix; rights that others imply are left out.`,
+Nodes remember of late what every principal was allowed and denied: those that have an
+authorizer, and others with moldau.acl.learn=true. They are asked by HTTP; their setting
+moldau.http.listener says where. Three or more names that share a beginning up to a separator
+become one rule for the prefix; rights that others imply are left out.`,
 		Example: `  moldau acl learn User:app
   moldau acl learn User:app --exact
   moldau acl learn User:app --http broker1:9644 --http broker2:9644`,

@@ -20,6 +20,9 @@ import (
 // dialTimeout bounds how long a command tries to reach a node.
 const dialTimeout = 10 * time.Second
 
+// defaultAddress is where `moldau start` listens unless it is told otherwise.
+const defaultAddress = "localhost:9092"
+
 // connection is the flags that every command that talks to a node has.
 type connection struct {
 	env
@@ -27,14 +30,15 @@ type connection struct {
 	bootstrap string
 	json      bool
 
-	proof []kgo.Opt // what secured has read
-	read  bool
+	proof    []kgo.Opt // what secured has read
+	protocol string    // the security.protocol of proof
+	read     bool
 }
 
 // flags declares them on cmd.
 func (c *connection) flags(cmd *cobra.Command) {
 	f := cmd.PersistentFlags()
-	f.StringVarP(&c.bootstrap, "bootstrap-server", "b", "localhost:9092", "address of a node, host:port; several separated by commas")
+	f.StringVarP(&c.bootstrap, "bootstrap-server", "b", defaultAddress, "address of a node, host:port; several separated by commas")
 	f.BoolVar(&c.json, "json", false, "print JSON")
 	c.security.flags(cmd)
 }
@@ -51,7 +55,7 @@ func (c *connection) secured() ([]kgo.Opt, error) {
 	if c.proof, err = settings.options(); err != nil {
 		return nil, err
 	}
-	c.read = true
+	c.protocol, c.read = settings.text("security.protocol"), true
 	return c.proof, nil
 }
 
@@ -134,7 +138,7 @@ func (c *connection) ask(f func(ctx context.Context, cl *kgo.Client) error) erro
 func explain(err error) error {
 	var k *kerr.Error
 	if errors.As(err, &k) && err.Error() == k.Error() {
-		return fmt.Errorf("%s: %s", k.Message, k.Description)
+		return fmt.Errorf("%s: %s", k.Message, strings.TrimSuffix(k.Description, "."))
 	}
 	return err
 }

@@ -7,12 +7,13 @@ import (
 	"io"
 	"slices"
 	"strings"
-	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/moldau/moldau/internal/format/wire"
 )
 
 func clusterCommand(e env) *cobra.Command {
@@ -20,7 +21,10 @@ func clusterCommand(e env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "cluster",
 		Short: "Show the cluster: id, brokers, features, API versions",
-		Example: `  moldau cluster
+		Long: `Show the cluster: id, brokers, features, API versions.
+
+Without a subcommand it does what 'moldau cluster describe' does.`,
+		Example: `  moldau cluster describe
   moldau cluster features --json
   moldau cluster apis`,
 		Args: noArgs,
@@ -28,9 +32,10 @@ func clusterCommand(e env) *cobra.Command {
 	}
 	c.flags(cmd)
 	cmd.AddCommand(
-		&cobra.Command{Use: "id", Short: "Print the cluster's id", Args: noArgs, RunE: func(*cobra.Command, []string) error { return c.clusterID() }},
-		&cobra.Command{Use: "features", Short: "Show feature levels", Args: noArgs, RunE: func(*cobra.Command, []string) error { return c.features() }},
-		&cobra.Command{Use: "apis", Short: "Show the API versions the node serves", Args: noArgs, RunE: func(*cobra.Command, []string) error { return c.apis() }},
+		&cobra.Command{Use: "describe", Short: "Show the cluster's id, controller and brokers", Example: "  moldau cluster describe", Args: noArgs, RunE: func(*cobra.Command, []string) error { return c.describeCluster() }},
+		&cobra.Command{Use: "id", Short: "Print the cluster's id", Example: "  moldau cluster id", Args: noArgs, RunE: func(*cobra.Command, []string) error { return c.clusterID() }},
+		&cobra.Command{Use: "features", Short: "Show feature levels", Example: "  moldau cluster features", Args: noArgs, RunE: func(*cobra.Command, []string) error { return c.features() }},
+		&cobra.Command{Use: "apis", Short: "Show the API versions the node serves", Example: "  moldau cluster apis", Args: noArgs, RunE: func(*cobra.Command, []string) error { return c.apis() }},
 	)
 	return cmd
 }
@@ -67,12 +72,11 @@ func (c *connection) describeCluster() error {
 		}
 		return c.print(row, func(w io.Writer) {
 			fmt.Fprintf(w, "cluster %s, controller %d\n", row.ClusterID, row.Controller)
-			tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-			fmt.Fprintln(tw, "BROKER\tADDRESS")
-			for _, b := range row.Brokers {
-				fmt.Fprintf(tw, "%d\t%s:%d\n", b.ID, b.Host, b.Port)
-			}
-			tw.Flush()
+			columns(w, "BROKER\tADDRESS", func(line func(string, ...any)) {
+				for _, b := range row.Brokers {
+					line("%d\t%s:%d", b.ID, b.Host, b.Port)
+				}
+			})
 		})
 	})
 }
@@ -128,12 +132,11 @@ func (c *connection) features() error {
 	}
 	slices.SortFunc(rows, func(a, b feature) int { return strings.Compare(a.Name, b.Name) })
 	return c.print(rows, func(w io.Writer) {
-		tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-		fmt.Fprintln(tw, "FEATURE\tLEVEL\tSUPPORTED")
-		for _, r := range rows {
-			fmt.Fprintf(tw, "%s\t%d\t%d to %d\n", r.Name, r.Finalized, r.Min, r.Max)
-		}
-		tw.Flush()
+		columns(w, "FEATURE\tLEVEL\tSUPPORTED", func(line func(string, ...any)) {
+			for _, r := range rows {
+				line("%s\t%d\t%d to %d", r.Name, r.Finalized, r.Min, r.Max)
+			}
+		})
 	})
 }
 
@@ -150,15 +153,14 @@ func (c *connection) apis() error {
 	}
 	rows := []api{}
 	for _, k := range resp.ApiKeys {
-		rows = append(rows, api{k.ApiKey, kmsg.NameForKey(k.ApiKey), k.MinVersion, k.MaxVersion})
+		rows = append(rows, api{k.ApiKey, wire.APIName(k.ApiKey), k.MinVersion, k.MaxVersion})
 	}
 	slices.SortFunc(rows, func(a, b api) int { return int(a.Key) - int(b.Key) })
 	return c.print(rows, func(w io.Writer) {
-		tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-		fmt.Fprintln(tw, "KEY\tAPI\tVERSIONS")
-		for _, r := range rows {
-			fmt.Fprintf(tw, "%d\t%s\t%d to %d\n", r.Key, r.Name, r.Min, r.Max)
-		}
-		tw.Flush()
+		columns(w, "KEY\tAPI\tVERSIONS", func(line func(string, ...any)) {
+			for _, r := range rows {
+				line("%d\t%s\t%d to %d", r.Key, r.Name, r.Min, r.Max)
+			}
+		})
 	})
 }

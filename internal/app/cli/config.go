@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -8,10 +9,10 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
@@ -20,14 +21,14 @@ func configCommand(e env) *cobra.Command {
 	c := &connection{env: e}
 	cmd := &cobra.Command{
 		Use:   "config",
-		Short: "Show and change settings of topics, brokers and groups",
+		Short: "Show and change settings of topics, brokers, groups and client metrics",
 		Example: `  moldau config describe topic orders
   moldau config describe broker 1 --all
   moldau config set topic orders retention.ms=3600000
   moldau config unset broker 1 log.cleaner.threads
   moldau config set broker default log.retention.ms=86400000`,
 		Args: noArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		RunE: help,
 	}
 	c.flags(cmd)
 	cmd.AddCommand(configDescribe(c), configChange(c, "set", "KEY=VALUE…"), configChange(c, "unset", "KEY…"))
@@ -76,6 +77,13 @@ func configDescribe(c *connection) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "describe KIND NAME [KEY…]",
 		Short: "Show settings: those that somebody set, or with --all every one",
+		Long: `Show settings: those that somebody set, or with --all every one.
+
+KIND is topic, broker, group or client-metrics. The name of a broker is its number, or default for what
+holds for all brokers.`,
+		Example: `  moldau config describe topic orders
+  moldau config describe broker default
+  moldau config describe broker 1 log.retention.ms --docs`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			kind, name, err := resource(cmd, args)
 			if err != nil {
@@ -111,12 +119,12 @@ func describeConfigs(ctx context.Context, a *kgo.Client, kind kmsg.ConfigResourc
 	req.Resources = append(req.Resources, r)
 	resp, err := req.RequestWith(ctx, a)
 	if err != nil {
-		return nil, err
+		return nil, unknownBroker(kind, name, err)
 	}
 	rows := []describedConfig{}
 	for _, res := range resp.Resources {
 		if err := codeError(res.ErrorCode, res.ErrorMessage); err != nil {
-			return nil, fmt.Errorf("%s %s: %w", strings.ToLower(kind.String()), name, err)
+			return nil, ofResource(kind, name, res.ErrorCode, err)
 		}
 		for _, k := range res.Configs {
 			row := describedConfig{Key: k.Name, Source: k.Source.String(), ReadOnly: k.ReadOnly, Sensitive: k.IsSensitive}
@@ -131,32 +139,68 @@ func describeConfigs(ctx context.Context, a *kgo.Client, kind kmsg.ConfigResourc
 	}
 	for _, key := range keys {
 		if !slices.ContainsFunc(rows, func(r describedConfig) bool { return r.Key == key }) {
-			return nil, fmt.Errorf("there is no setting %q: `moldau config describe %s %s --all` lists them", key, strings.ToLower(kind.String()), name)
+			return nil, fmt.Errorf("there is no setting %q: `moldau config describe %s %s --all` lists them", key, kindWord(kind), cmp.Or(name, "default"))
 		}
 	}
 	return rows, nil
 }
 
-func printConfigs(w io.Writer, rows []describedConfig, docs bool) {
-	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(tw, "KEY\tVALUE\tFROM")
-	for _, r := range rows {
-		value := r.Value
-		if r.Sensitive {
-			value = "(hidden)"
+// ofResource is an error about the settings of a resource; the code is the node's.
+func ofResource(kind kmsg.ConfigResourceType, name string, code int16, err error) error {
+	if kind == kmsg.ConfigResourceTypeTopic {
+		if known := kerr.ErrorForCode(code); errors.Is(known, kerr.UnknownTopicOrPartition) {
+			err = known
 		}
-		fmt.Fprintf(tw, "%s\t%s\t%s\n", r.Key, value, strings.ToLower(strings.ReplaceAll(strings.TrimSuffix(r.Source, "_CONFIG"), "_", " ")))
-		if docs && r.Documentation != "" {
-			fmt.Fprintf(tw, "    %s\t\t\n", r.Documentation)
+		return ofTopic(name, err, "")
+	}
+	return fmt.Errorf("%s %s: %w", kindWord(kind), cmp.Or(name, "default"), err)
+}
+
+// unknownBroker tells of a broker that there is not; the client finds out by itself.
+func unknownBroker(kind kmsg.ConfigResourceType, name string, err error) error {
+	if kind == kmsg.ConfigResourceTypeBroker && err.Error() == "unknown broker" {
+		return fmt.Errorf("there is no broker %s: `moldau cluster describe` lists those there are", name)
+	}
+	return err
+}
+
+// kindWord is what the commands call a kind of resource.
+func kindWord(kind kmsg.ConfigResourceType) string {
+	for word, k := range resourceTypes {
+		if k == kind {
+			return word
 		}
 	}
-	tw.Flush()
+	return strings.ToLower(kind.String())
+}
+
+func printConfigs(w io.Writer, rows []describedConfig, docs bool) {
+	columns(w, "KEY\tVALUE\tFROM", func(line func(string, ...any)) {
+		for _, r := range rows {
+			value := r.Value
+			if r.Sensitive {
+				value = "(hidden)"
+			}
+			line("%s\t%s\t%s", r.Key, value, strings.ToLower(strings.ReplaceAll(strings.TrimSuffix(r.Source, "_CONFIG"), "_", " ")))
+			if docs && r.Documentation != "" {
+				line("    %s\t\t", r.Documentation)
+			}
+		}
+	})
 }
 
 func configChange(c *connection, verb, what string) *cobra.Command {
 	return &cobra.Command{
 		Use:   verb + " KIND NAME " + what,
 		Short: map[string]string{"set": "Set settings", "unset": "Let settings fall back to their defaults"}[verb],
+		Example: map[string]string{
+			"set": `  moldau config set topic orders retention.ms=3600000 cleanup.policy=compact,delete
+  moldau config set broker default log.retention.ms=86400000
+  moldau config set group workers share.auto.offset.reset=earliest
+  moldau config set client-metrics all-clients metrics=* interval.ms=60000`,
+			"unset": `  moldau config unset topic orders retention.ms
+  moldau config unset broker 1 log.cleaner.threads`,
+		}[verb],
 		RunE: func(cmd *cobra.Command, args []string) error {
 			kind, name, err := resource(cmd, args)
 			if err != nil {
@@ -166,7 +210,7 @@ func configChange(c *connection, verb, what string) *cobra.Command {
 			if verb == "unset" {
 				set, unset = nil, args[2:]
 			}
-			changes, err := alterations(set, unset)
+			changes, err := alterations("setting", set, unset)
 			if err != nil {
 				return err
 			}
@@ -198,11 +242,13 @@ func alterConfigs(ctx context.Context, a *kgo.Client, kind kmsg.ConfigResourceTy
 	req.Resources = append(req.Resources, r)
 	resp, err := req.RequestWith(ctx, a)
 	if err != nil {
-		return err
+		return unknownBroker(kind, name, err)
 	}
 	var errs []error
 	for _, res := range resp.Resources {
-		errs = append(errs, codeError(res.ErrorCode, res.ErrorMessage))
+		if err := codeError(res.ErrorCode, res.ErrorMessage); err != nil {
+			errs = append(errs, ofResource(kind, name, res.ErrorCode, err))
+		}
 	}
 	return errors.Join(errs...)
 }

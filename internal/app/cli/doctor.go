@@ -7,8 +7,8 @@ import (
 	"io"
 	"net"
 	"os"
+	"slices"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -40,12 +40,10 @@ type finding struct {
 // doctor looks for what is wrong, or will be.
 type doctor struct {
 	*connection
+	nodeFlags
 	clock  clock.Clock
-	file   string
-	dir    string
 	listen string
 	web    string
-	set    []string
 
 	cfg       *config.BrokerConfig
 	listeners *config.NodeListeners
@@ -67,15 +65,19 @@ node runs already it is asked, too. The exit code is 1 if anything failed; warni
   moldau doctor --config server.properties
   moldau doctor --json | jq '.findings[] | select(.verdict != "ok")'`,
 		Args: noArgs,
-		RunE: func(*cobra.Command, []string) error { return d.run() },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			text, err := d.text(cmd)
+			if err != nil {
+				return err
+			}
+			return d.run(text, cmd.Flags().Changed("bootstrap-server"))
+		},
 	}
-	d.flags(cmd)
+	d.connection.flags(cmd)
+	d.nodeFlags.flags(cmd, "")
 	f := cmd.Flags()
-	f.StringVar(&d.file, "config", "", "the server.properties that the node is started with")
-	f.StringVar(&d.dir, "dir", "moldau-data", "directory for the data, when there is no --config")
-	f.StringVar(&d.listen, "listen", "localhost:9092", "address the node listens on, when there is no --config")
+	f.StringVar(&d.listen, "listen", defaultAddress, "address the node listens on, when there is no --config")
 	f.StringVar(&d.web, "http", "localhost:9644", "address for metrics and health by HTTP, when there is no --config")
-	f.StringArrayVar(&d.set, "set", nil, "one setting as key=value; may be repeated")
 	return cmd
 }
 
@@ -92,11 +94,13 @@ func (d *doctor) add(check, verdict, advice, format string, args ...any) {
 // errSick says that a check failed; what it was has been printed.
 var errSick = errors.New("some checks failed: each line above says what to change")
 
-func (d *doctor) run() error {
-	if err := d.checkSettings(); err != nil {
-		return err
-	}
+// run makes all checks. text is the configuration's; told says that the user has named the node's address.
+func (d *doctor) run(text []byte, told bool) error {
+	d.checkSettings(text)
 	if d.cfg != nil {
+		if !told {
+			d.bootstrap = d.ownAddress()
+		}
 		d.checkDirectories()
 		d.checkCertificates()
 		d.checkAdvertised()
@@ -120,44 +124,49 @@ func (d *doctor) run() error {
 }
 
 func (d *doctor) people(w io.Writer) {
-	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	counts := map[string]int{}
-	for _, f := range d.findings {
-		counts[f.Verdict]++
-		fmt.Fprintf(tw, "%s\t%s\t%s\n", f.Verdict, f.Check, f.Finding)
-		if f.Advice != "" {
-			fmt.Fprintf(tw, "\t\t→ %s\n", f.Advice)
+	columns(w, "", func(line func(string, ...any)) {
+		for _, f := range d.findings {
+			counts[f.Verdict]++
+			line("%s\t%s\t%s", f.Verdict, f.Check, f.Finding)
+			if f.Advice != "" {
+				line("\t\t→ %s", f.Advice)
+			}
 		}
-	}
-	tw.Flush()
+	})
 	fmt.Fprintf(w, "%s, %s, %d fine\n", count(counts[failure], "failure"), count(counts[warning], "warning"), counts[fine])
 }
 
 // sources are the settings as `moldau start` with the same flags would take them.
-func (d *doctor) sources() (config.Sources, error) {
-	s := config.Sources{Environ: os.Environ(), Set: d.set, FileName: d.file}
-	if d.file != "" {
-		text, err := os.ReadFile(d.file)
-		if err != nil {
-			return s, fmt.Errorf("the configuration cannot be read: %w", err)
-		}
-		s.File = text
-		return s, nil
+func (d *doctor) sources(text []byte) config.Sources {
+	s := config.Sources{Environ: os.Environ(), Set: d.set, FileName: d.file, File: text}
+	if d.file == "" {
+		s.FileName = "the defaults"
+		s.File = fmt.Appendf(nil, "process.roles=broker,controller\nnode.id=1\nlog.dirs=%s\nlisteners=PLAINTEXT://%s,CONTROLLER://localhost:0\n"+
+			"controller.listener.names=CONTROLLER\ncontroller.quorum.bootstrap.servers=localhost:9093\noffsets.topic.replication.factor=1\n"+
+			"transaction.state.log.replication.factor=1\nshare.coordinator.state.topic.replication.factor=1\nmoldau.http.listener=%s\n", d.dir, d.listen, d.web)
 	}
-	s.FileName = "the defaults"
-	s.File = fmt.Appendf(nil, "process.roles=broker,controller\nnode.id=1\nlog.dirs=%s\nlisteners=PLAINTEXT://%s,CONTROLLER://localhost:0\n"+
-		"controller.listener.names=CONTROLLER\ncontroller.quorum.bootstrap.servers=localhost:9093\noffsets.topic.replication.factor=1\n"+
-		"transaction.state.log.replication.factor=1\nshare.coordinator.state.topic.replication.factor=1\nmoldau.http.listener=%s\n", d.dir, d.listen, d.web)
-	return s, nil
+	return s
+}
+
+// ownAddress is where the node of these settings tells clients to connect: at a listener that the flags of this command fit,
+// if there is one.
+func (d *doctor) ownAddress() string {
+	if _, err := d.secured(); err != nil {
+		return d.bootstrap // whoever connects says what is wrong
+	}
+	all := d.listeners.Advertised
+	at := slices.IndexFunc(all, func(l config.Listener) bool { return l.SecurityProtocol.String() == d.protocol })
+	if at = max(at, 0); at == len(all) {
+		return d.bootstrap // a controller has none
+	}
+	return net.JoinHostPort(all[at].Host, fmt.Sprint(all[at].Port))
 }
 
 // checkSettings reads the settings and looks for contradictions and unsafe choices.
-func (d *doctor) checkSettings() error {
+func (d *doctor) checkSettings(text []byte) {
 	const check = "settings"
-	s, err := d.sources()
-	if err != nil {
-		return err
-	}
+	s := d.sources(text)
 	cfg, notices, err := config.Load(s)
 	for _, line := range notices {
 		d.add(check, warning, "", "%s", line)
@@ -166,7 +175,7 @@ func (d *doctor) checkSettings() error {
 		for _, line := range strings.Split(err.Error(), "\n") {
 			d.add(check, failure, "correct "+s.FileName+" or --set; the node does not start like this", "%s", line)
 		}
-		return nil
+		return
 	}
 	d.cfg = cfg
 	d.listeners, err = cfg.Listeners()
@@ -178,14 +187,13 @@ func (d *doctor) checkSettings() error {
 			d.add(check, failure, "correct "+s.FileName+" or --set; the node does not start like this", "%s", line)
 		}
 		d.cfg = nil
-		return nil
+		return
 	}
 	before := len(d.findings)
 	d.checkChoices()
 	if len(d.findings) == before {
 		d.add(check, fine, "", "the settings fit together and none is unsafe")
 	}
-	return nil
 }
 
 // checkChoices warns of what is allowed and dangerous.
@@ -288,7 +296,9 @@ func (d *doctor) checkNode() {
 	const check = "node"
 	address := strings.Split(d.bootstrap, ",")[0]
 	if err := d.dial(address); err != nil {
-		if d.running {
+		if wants := explainSecurity(address, err); wants != nil {
+			d.add(check, warning, "give the flags with which clients connect there (--tls…, --login…), or --command-config", "%s", wants)
+		} else if d.running {
 			d.add(check, failure, "see the node's log; name its address with --bootstrap-server", "a node has the data directories open and nobody answers on %s: %v", address, err)
 		} else {
 			d.add(check, fine, "", "no node runs on %s", address)

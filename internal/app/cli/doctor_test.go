@@ -15,12 +15,10 @@ import (
 func examine(t *testing.T, set []string, run func(d *doctor)) []finding {
 	t.Helper()
 	d := &doctor{
-		connection: &connection{env: env{out: new(bytes.Buffer), err: new(bytes.Buffer)}}, clock: &clock.Real{}, dir: filepath.Join(t.TempDir(), "data"),
-		listen: "localhost:9092", set: set, system: func(string) (string, bool) { return "", false },
+		connection: &connection{env: env{out: new(bytes.Buffer), err: new(bytes.Buffer)}}, clock: &clock.Real{},
+		nodeFlags: nodeFlags{dir: filepath.Join(t.TempDir(), "data"), set: set}, listen: defaultAddress, system: func(string) (string, bool) { return "", false },
 	}
-	if err := d.checkSettings(); err != nil {
-		t.Fatal(err)
-	}
+	d.checkSettings(nil)
 	if run != nil {
 		d.findings = nil
 		run(d)
@@ -92,6 +90,7 @@ func TestDoctorOnDirectories(t *testing.T) {
 	copied, foreign := dir("copy", props("c1", "1", "d1")), dir("foreign", props("c1", "7", "d7"))
 	alien, empty := dir("alien", map[string]string{"notes.txt": "hello"}), dir("empty", nil)
 	closed := dir("closed", map[string]string{metaFile: "version=1\ncluster.id=c1\nnode.id=1\ndirectory.id=d9\n", ".kafka_cleanshutdown": "", "x-0-stray": ""})
+	crashed := dir("crashed", map[string]string{metaFile: "version=1\ncluster.id=c1\nnode.id=1\ndirectory.id=d8\n", "recovery-point-offset-checkpoint": "0\n0\n"})
 	ahead := dir("ahead", props("c1", "1", "d3"))
 	later := time.Now().Add(time.Hour)
 	if err := os.Chtimes(filepath.Join(ahead, metaFile), later, later); err != nil {
@@ -104,7 +103,8 @@ func TestDoctorOnDirectories(t *testing.T) {
 		{foreign, failure, "belongs to node 7, and this node is 1"},
 		{a + "," + b, failure, "belongs to cluster c2"},
 		{a + "," + copied, failure, "one is a copy of the other"},
-		{a, warning, "the next start recovers it"},
+		{a, fine, "is formatted and was never served"},
+		{crashed, warning, "the next start recovers it"},
 		{closed, fine, "closed cleanly"},
 		{closed, warning, "1 log that no topic owns"},
 		{ahead, warning, "ahead of now"},

@@ -159,9 +159,10 @@ func (d *doctor) checkContent(dir string) (o owner, found bool) {
 // checkState tells whether the directory is in use, and what is left over in it.
 func (d *doctor) checkState(dir string, entries []os.DirEntry) {
 	const check = "directory"
-	clean, strays, newest := false, 0, time.Time{}
+	clean, served, strays, newest := false, false, 0, time.Time{}
 	for i, e := range entries {
 		clean = clean || e.Name() == ".kafka_cleanshutdown"
+		served = served || e.Name() == "recovery-point-offset-checkpoint"
 		if strings.HasSuffix(e.Name(), "-stray") {
 			strays++
 		}
@@ -176,6 +177,8 @@ func (d *doctor) checkState(dir string, entries []os.DirEntry) {
 	switch {
 	case held:
 		d.add(check, fine, "", "%s is in use by a node", dir)
+	case !clean && !served:
+		d.add(check, fine, "", "%s is formatted and was never served", dir)
 	case !clean:
 		d.add(check, warning, "", "%s was not closed cleanly; the next start recovers it", dir)
 	default:

@@ -1,13 +1,13 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"slices"
 	"strings"
-	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -49,11 +49,27 @@ groups. What changes a share group's offsets is under 'moldau share-group'.`,
   moldau group reset billing --topic orders --to-earliest
   moldau group why billing`,
 		Args: noArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		RunE: help,
 	}
 	g.flags(cmd)
 	cmd.AddCommand(g.list(), g.describe(), g.lag(), g.reset(), g.delete(), g.why())
 	return cmd
+}
+
+// groupTypes and groupStates are what groups can be, of whatever type.
+var (
+	groupTypes  = []string{classicGroup, consumerGroup, streamsGroup, shareGroup}
+	groupStates = []string{"Empty", "PreparingRebalance", "CompletingRebalance", "Assigning", "Reconciling", "NotReady", "Stable", "Dead"}
+)
+
+// oneOf refuses values of a flag that mean nothing, in whatever case they are written.
+func oneOf(flag string, values, known []string) error {
+	for _, v := range values {
+		if !slices.ContainsFunc(known, func(k string) bool { return strings.EqualFold(k, v) }) {
+			return usagef("%s %q: it is one of %s", flag, v, strings.Join(known, ", "))
+		}
+	}
+	return nil
 }
 
 // listedGroup is one group as `group list` shows it.
@@ -74,22 +90,24 @@ func (g *grouping) list() *cobra.Command {
   moldau GROUP list --state Stable,Empty --json`, "GROUP", g.command),
 		Args: noArgs,
 		RunE: func(*cobra.Command, []string) error {
+			if err := cmp.Or(oneOf("--state", states, groupStates), oneOf("--type", types, groupTypes)); err != nil {
+				return err
+			}
 			return g.ask(func(ctx context.Context, cl *kgo.Client) error {
 				rows, err := g.listed(ctx, cl, types, states)
 				return errors.Join(g.print(rows, func(w io.Writer) {
-					tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-					fmt.Fprintln(tw, "GROUP\tTYPE\tSTATE\tCOORDINATOR")
-					for _, r := range rows {
-						fmt.Fprintf(tw, "%s\t%s\t%s\t%d\n", r.Group, r.Type, r.State, r.Coordinator)
-					}
-					tw.Flush()
+					columns(w, "GROUP\tTYPE\tSTATE\tCOORDINATOR", func(line func(string, ...any)) {
+						for _, r := range rows {
+							line("%s\t%s\t%s\t%d", r.Group, r.Type, r.State, r.Coordinator)
+						}
+					})
 				}), err)
 			})
 		},
 	}
-	cmd.Flags().StringSliceVar(&states, "state", nil, "only groups in these states, separated by commas")
+	cmd.Flags().StringSliceVar(&states, "state", nil, "only groups in these states, separated by commas: "+strings.Join(groupStates, ", "))
 	if g.only == "" {
-		cmd.Flags().StringSliceVar(&types, "type", nil, "only groups of these types: classic, consumer, streams, share")
+		cmd.Flags().StringSliceVar(&types, "type", nil, "only groups of these types, separated by commas: "+strings.Join(groupTypes, ", "))
 	}
 	return cmd
 }

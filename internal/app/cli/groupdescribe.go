@@ -8,7 +8,6 @@ import (
 	"io"
 	"slices"
 	"strings"
-	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -440,21 +439,19 @@ func (d *describedGroup) print(w io.Writer) {
 	}
 	fmt.Fprintf(w, ", %s, lag %d\n", count(len(d.Members), "member"), d.Lag)
 	if len(d.Members) > 0 {
-		tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-		fmt.Fprintln(tw, "  MEMBER\tCLIENT\tHOST\tASSIGNED\t")
-		for i := range d.Members {
-			m := &d.Members[i]
-			fmt.Fprintf(tw, "  %s\t%s\t%s\t%s\t\n", m.name(), m.Client, m.Host, m.holds())
-		}
-		tw.Flush()
+		columns(w, "  MEMBER\tCLIENT\tHOST\tASSIGNED\t", func(line func(string, ...any)) {
+			for i := range d.Members {
+				m := &d.Members[i]
+				line("  %s\t%s\t%s\t%s\t", m.name(), m.Client, m.Host, m.holds())
+			}
+		})
 	}
 	if len(d.Offsets) > 0 {
-		tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-		fmt.Fprintln(tw, "  TOPIC\tPARTITION\tOFFSET\tEND\tLAG\tMEMBER\t")
-		for _, o := range d.Offsets {
-			fmt.Fprintf(tw, "  %s\t%d\t%s\t%d\t%s\t%s\t%s\n", o.Topic, o.Partition, known(o.Offset), o.End, known(o.Lag), o.Member, o.Error)
-		}
-		tw.Flush()
+		columns(w, "  TOPIC\tPARTITION\tOFFSET\tEND\tLAG\tMEMBER\t", func(line func(string, ...any)) {
+			for _, o := range d.Offsets {
+				line("  %s\t%d\t%s\t%d\t%s\t%s\t%s", o.Topic, o.Partition, known(o.Offset), o.End, known(o.Lag), o.Member, o.Error)
+			}
+		})
 	}
 }
 
@@ -523,13 +520,15 @@ func ranges(numbers []int32) string {
 }
 
 func printLag(w io.Writer, rows []describedGroup) {
-	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(tw, "GROUP\tSTATE\tTOPIC\tPARTITION\tOFFSET\tEND\tLAG")
-	for _, d := range rows {
-		for _, o := range d.Offsets {
-			fmt.Fprintf(tw, "%s\t%s\t%s\t%d\t%s\t%d\t%s\n", d.Group, d.State, o.Topic, o.Partition, known(o.Offset), o.End, known(o.Lag))
-		}
-		fmt.Fprintf(tw, "%s\t%s\tall\t\t\t\t%d\n", d.Group, d.State, d.Lag)
+	if len(rows) == 0 {
+		return
 	}
-	tw.Flush()
+	columns(w, "GROUP\tSTATE\tTOPIC\tPARTITION\tOFFSET\tEND\tLAG", func(line func(string, ...any)) {
+		for _, d := range rows {
+			for _, o := range d.Offsets {
+				line("%s\t%s\t%s\t%d\t%s\t%d\t%s", d.Group, d.State, o.Topic, o.Partition, known(o.Offset), o.End, known(o.Lag))
+			}
+			line("%s\t%s\tall\t\t\t\t%d", d.Group, d.State, d.Lag)
+		}
+	})
 }

@@ -13,7 +13,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -419,12 +418,11 @@ func (r *resetting) commit(ctx context.Context, a *kadm.Client, rows []movedOffs
 }
 
 func (r *resetting) printMoves(w io.Writer, rows []movedOffset) {
-	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(tw, "TOPIC\tPARTITION\tOLD\tNEW\t")
-	for _, row := range rows {
-		fmt.Fprintf(tw, "%s\t%d\t%s\t%d\t%s\n", row.Topic, row.Partition, known(row.Old), row.New, row.Error)
-	}
-	tw.Flush()
+	columns(w, "TOPIC\tPARTITION\tOLD\tNEW\t", func(line func(string, ...any)) {
+		for _, row := range rows {
+			line("%s\t%d\t%s\t%d\t%s", row.Topic, row.Partition, known(row.Old), row.New, row.Error)
+		}
+	})
 	if !r.execute {
 		fmt.Fprintln(w, "nothing was changed: add --execute to do it")
 	}

@@ -11,7 +11,6 @@ import (
 	"net/url"
 	"strconv"
 	"syscall"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -148,12 +147,11 @@ func (g *grouping) tellWhy(ctx context.Context, address, group string) error {
 			fmt.Fprintf(w, "nothing has happened to group %s since its coordinator started\n", group)
 			return
 		}
-		tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-		fmt.Fprintln(tw, "TIME\tEPOCH\tMEMBERS\tWHAT\tWHY")
-		for _, e := range answer.Events {
-			at := time.UnixMilli(e.TimeMs).UTC().Format("2006-01-02T15:04:05.000Z")
-			fmt.Fprintf(tw, "%s\t%d\t%d\t%s\t%s\n", at, e.Epoch, e.Members, e.What, e.Reason)
-		}
-		tw.Flush()
+		columns(w, "TIME\tEPOCH\tMEMBERS\tWHAT\tWHY", func(line func(string, ...any)) {
+			for _, e := range answer.Events {
+				at := time.UnixMilli(e.TimeMs).UTC().Format("2006-01-02T15:04:05.000Z")
+				line("%s\t%d\t%d\t%s\t%s", at, e.Epoch, e.Members, e.What, e.Reason)
+			}
+		})
 	})
 }

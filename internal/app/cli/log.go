@@ -27,7 +27,7 @@ Nothing is ever changed. On a directory that a node serves at the moment the new
 		Example: `  moldau log dump moldau-data/orders-0
   moldau log verify moldau-data`,
 		Args: noArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		RunE: help,
 	}
 	cmd.PersistentFlags().BoolVar(&l.json, "json", false, "print JSON")
 	cmd.AddCommand(logDump(l), logVerify(l))
@@ -65,8 +65,9 @@ func logDump(l *logFiles) *cobra.Command {
 		Short: "Show what is in files: batches, records, index entries, checkpoints",
 		Long: `Show what is in files: batches, records, index entries, checkpoints.
 
-A partition's directory stands for its segments, a data directory for the small files in it. With --deep the
-records are shown too; those of the metadata log and of the coordinators' topics are decoded.`,
+A partition's directory stands for its segments, a data directory for the small files in it.
+With --deep the records are shown too; those of the metadata log and of the coordinators' topics
+are decoded.`,
 		Example: `  moldau log dump moldau-data/orders-0
   moldau log dump moldau-data/orders-0 --deep --offset 1000 --count 10
   moldau log dump moldau-data/__cluster_metadata-0 --deep --json
@@ -230,8 +231,9 @@ func logVerify(l *logFiles) *cobra.Command {
 		Short: "Check data directories, partitions or files, and say what is wrong",
 		Long: `Check data directories, partitions or files, and say what is wrong.
 
-Looked at are the checksum and order of every batch, indexes, producer snapshots, checkpoints and the journal. The exit code
-is 1 when something is damaged. What a crash leaves behind, and the next start puts right, is told as a note and is no damage.`,
+Looked at are the checksum and order of every batch, indexes, producer snapshots, checkpoints
+and the journal. The exit code is 1 when something is damaged. What a crash leaves behind, and
+the next start puts right, is told as a note and is no damage.`,
 		Example: `  moldau log verify moldau-data
   moldau log verify moldau-data/orders-0 --deep
   moldau log verify /var/lib/kafka/data --json`,

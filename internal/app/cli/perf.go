@@ -60,7 +60,7 @@ second, the result to the output. Ctrl-C ends a run early and shows what was mea
   moldau perf consume bench
   moldau perf latency bench --rate 1000 --duration 10s`,
 		Args: noArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		RunE: help,
 	}
 	c := &connection{env: e}
 	c.flags(cmd)
@@ -373,15 +373,14 @@ func (r *perfResult) print(w io.Writer) {
 	if r.Acknowledged == nil && r.EndToEnd == nil {
 		return
 	}
-	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(tw, "LATENCY IN MS\tMEAN\tP50\tP95\tP99\tP99.9\tMAX\t")
-	for _, row := range []struct {
-		name string
-		t    *latencyTable
-	}{{"acknowledged", r.Acknowledged}, {"end to end", r.EndToEnd}} {
-		if t := row.t; t != nil {
-			fmt.Fprintf(tw, "%s\t%.2f\t%.2f\t%.2f\t%.2f\t%.2f\t%.2f\t\n", row.name, t.Mean, t.P50, t.P95, t.P99, t.P999, t.Max)
+	aligned(w, "LATENCY IN MS\tMEAN\tP50\tP95\tP99\tP99.9\tMAX\t", tabwriter.AlignRight, func(line func(string, ...any)) {
+		for _, row := range []struct {
+			name string
+			t    *latencyTable
+		}{{"acknowledged", r.Acknowledged}, {"end to end", r.EndToEnd}} {
+			if t := row.t; t != nil {
+				line("%s\t%.2f\t%.2f\t%.2f\t%.2f\t%.2f\t%.2f\t", row.name, t.Mean, t.P50, t.P95, t.P99, t.P999, t.Max)
+			}
 		}
-	}
-	tw.Flush()
+	})
 }

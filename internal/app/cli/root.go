@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -74,22 +75,56 @@ Start a node, then use it with any Kafka client or with these commands.`,
   moldau consume orders --from start`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		Args: func(_ *cobra.Command, args []string) error {
-			if len(args) > 0 {
-				return usagef("unknown command %q: `moldau --help` lists the commands", args[0])
-			}
-			return nil
-		},
-		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		Args:          noArgs,
+		RunE:          help,
 	}
 	root.SetIn(e.in)
 	root.SetOut(e.out)
 	root.SetErr(e.err)
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return usagef("%w: `%s --help` shows the flags", err, cmd.CommandPath())
+		return usagef("%s: `%s --help` shows the flags", flagWords(err), cmd.CommandPath())
 	})
-	root.CompletionOptions.HiddenDefaultCmd = true
 	root.AddCommand(startCommand(e), topicCommand(e), produceCommand(e), consumeCommand(e), configCommand(e), clusterCommand(e), logCommand(e), userCommand(e), storageCommand(e),
 		groupCommand(e), aclCommand(e), shareGroupCommand(e), txnCommand(e), perfCommand(e), doctorCommand(e), versionCommand(e), tlsCommand(e))
 	return root
+}
+
+// help is what a command does that has nothing but subcommands.
+func help(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+
+// noArgs is for commands that take flags only, or subcommands.
+func noArgs(cmd *cobra.Command, args []string) error {
+	switch {
+	case len(args) == 0:
+		return nil
+	case cmd.HasSubCommands():
+		return unknownCommand(cmd, args[0])
+	default:
+		return usagef("%s takes no argument, and got %q: `%s --help` shows the flags", cmd.CommandPath(), args[0], cmd.CommandPath())
+	}
+}
+
+// unknownCommand is the error of a subcommand that there is not.
+func unknownCommand(cmd *cobra.Command, name string) error {
+	cmd.SuggestionsMinimumDistance = 2
+	meant := ""
+	if near := cmd.SuggestionsFor(name); len(near) > 0 {
+		meant = fmt.Sprintf(" (did you mean %s?)", strings.Join(near, " or "))
+	}
+	return usagef("unknown command %q%s: `%s --help` lists the commands", name, meant, cmd.CommandPath())
+}
+
+// flagWords says what is wrong with a flag, without the names of Go's functions.
+func flagWords(err error) string {
+	text := err.Error()
+	if at := strings.Index(text, ": strconv."); at >= 0 {
+		text = text[:at] + ": not a number"
+		if errors.Is(err, strconv.ErrRange) {
+			text += " that fits"
+		}
+	}
+	if at := strings.Index(text, ": time: "); at >= 0 {
+		text = text[:at] + ": write it as 500ms, 30s or 2h30m"
+	}
+	return text
 }

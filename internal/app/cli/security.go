@@ -323,6 +323,8 @@ func explainSecurity(address string, err error) error {
 		return fmt.Errorf("the node at %s broke the TLS handshake off (%w): its log says why", address, err)
 	case errors.Is(err, kerr.SaslAuthenticationFailed):
 		return fmt.Errorf("the node at %s did not accept the login: see to the user, the password and the mechanism (%w)", address, err)
+	case strings.Contains(text, "unexpected data in oauth response"): // the client's words for an answer that refuses
+		return fmt.Errorf("the node at %s did not accept the token: see to its expiry, issuer and audience, and to who signed it; the node's log says why", address)
 	case errors.Is(err, kerr.UnsupportedSaslMechanism):
 		return fmt.Errorf("the node at %s has not enabled this mechanism on that listener (sasl.enabled.mechanisms): choose another with --login-mechanism (%w)", address, err)
 	case errors.Is(err, kerr.IllegalSaslState):

@@ -5,7 +5,6 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
-	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -15,8 +14,8 @@ import (
 )
 
 func startCommand(e env) *cobra.Command {
-	var file, dir, listen, web, level string
-	var set []string
+	var n nodeFlags
+	var listen, web, level string
 	var insecure bool
 	cmd := &cobra.Command{
 		Use:   "start",
@@ -24,30 +23,24 @@ func startCommand(e env) *cobra.Command {
 		Long: `Run a node: broker and controller in one process.
 
 Without flags it is a durable single node on localhost:9092 with its data under
-./moldau-data, formatted by itself on first start, and metrics on localhost:9644. With --config it takes Kafka's own
-server.properties as it is. Settings come, the later winning, from the defaults or the
-file, from KAFKA_… variables of the environment, and from --set.`,
+./moldau-data, formatted by itself on first start, and metrics on localhost:9644. With
+--config it takes Kafka's own server.properties as it is. Settings come, the later
+winning, from the defaults or the file, from KAFKA_… variables of the environment, and
+from --set.`,
 		Example: `  moldau start
   moldau start --dir /var/lib/moldau --listen localhost:19092
   moldau start --config server.properties --set log.retention.hours=24
   moldau start --set ack.durability=written
   moldau start --listen 0.0.0.0:9092 --insecure --set advertised.listeners=PLAINTEXT://$(hostname):9092`,
 		Args: noArgs,
-		RunE: func(*cobra.Command, []string) error {
-			o := moldau.Options{Dir: dir, Addr: listen, HTTPAddr: web, Environ: os.Environ(), Settings: map[string]string{}}
-			if file != "" {
-				text, err := os.ReadFile(file)
-				if err != nil {
-					return fmt.Errorf("the configuration cannot be read: %w", err)
-				}
-				o.Properties, o.PropertiesName = text, file
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			o := moldau.Options{Dir: n.dir, Addr: listen, HTTPAddr: web, Environ: os.Environ(), PropertiesName: n.file}
+			var err error
+			if o.Properties, err = n.text(cmd); err != nil {
+				return err
 			}
-			for _, s := range set {
-				key, value, ok := strings.Cut(s, "=")
-				if !ok {
-					return usagef("--set %q: write it as key=value", s)
-				}
-				o.Settings[strings.TrimSpace(key)] = value
+			if o.Settings, err = n.settings(); err != nil {
+				return err
 			}
 			if insecure {
 				o.Settings["moldau.insecure.listeners.allow"] = "true"
@@ -62,22 +55,13 @@ file, from KAFKA_… variables of the environment, and from --set.`,
 			return runNode(e, o)
 		},
 	}
+	n.flags(cmd, "")
 	f := cmd.Flags()
-	f.StringVar(&file, "config", "", "Kafka's server.properties to take the settings from")
-	f.StringVar(&dir, "dir", "moldau-data", "directory for the data, when there is no --config")
-	f.StringVar(&listen, "listen", "localhost:9092", "address to listen on, when there is no --config; port 0 takes a free one")
+	f.StringVar(&listen, "listen", defaultAddress, "address to listen on, when there is no --config; port 0 takes a free one")
 	f.StringVar(&web, "http", "localhost:9644", "address for metrics and health by HTTP, when there is no --config; empty for none")
-	f.StringArrayVar(&set, "set", nil, "one setting as key=value, by Kafka's name; may be repeated")
 	f.BoolVar(&insecure, "insecure", false, "allow PLAINTEXT listeners on addresses that other machines reach, where everybody may do everything")
 	f.StringVar(&level, "log-level", "info", "what to log: debug, info, warn or error")
 	return cmd
-}
-
-func noArgs(cmd *cobra.Command, args []string) error {
-	if len(args) > 0 {
-		return usagef("%s takes no argument, and got %q: `%s --help` shows the flags", cmd.CommandPath(), args[0], cmd.CommandPath())
-	}
-	return nil
 }
 
 // runNode runs until a signal asks it to stop.
@@ -89,14 +73,20 @@ func runNode(e env, o moldau.Options) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(e.out, `Moldau is ready on %s (%d ms).
+	at, flag := node.Addr(), ""
+	if at != defaultAddress {
+		flag = " -b " + at
+	}
+	fmt.Fprintf(e.out, `Moldau is ready on %[1]s (%[2]d ms).
 
-  moldau topic create orders        any Kafka client works too: point it
-  moldau produce orders             at %s
-  moldau consume orders --follow%s
+  moldau topic create orders%[3]s
+  moldau produce orders%[3]s
+  moldau consume orders --follow%[3]s
+
+Any Kafka client works too: point it at %[1]s.%[4]s
 
 Stop it with Ctrl-C; what it has acknowledged is on disk either way.
-`, node.Addr(), (&clock.Real{}).Mono().Milliseconds(), node.Addr(), watched(node))
+`, at, (&clock.Real{}).Mono().Milliseconds(), flag, watched(node))
 	failed := node.Failed()
 	select {
 	case <-stop:
@@ -113,5 +103,5 @@ func watched(node *moldau.Node) string {
 	if node.HTTPAddr() == "" {
 		return ""
 	}
-	return fmt.Sprintf("\n\nMetrics are on http://%s/metrics, health on /healthz and /readyz.", node.HTTPAddr())
+	return fmt.Sprintf("\nMetrics are on http://%s/metrics, health on /healthz and /readyz.", node.HTTPAddr())
 }

@@ -24,10 +24,11 @@ func storageCommand(e env) *cobra.Command {
   moldau storage format --config server.properties --add-scram @users.txt --release-version 4.3
   moldau storage random-uuid`,
 		Args: noArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		RunE: help,
 	}
 	cmd.AddCommand(storageFormat(e), &cobra.Command{
 		Use: "random-uuid", Short: "Print an id for a cluster", Args: noArgs,
+		Example: `  moldau storage format --config server.properties --cluster-id $(moldau storage random-uuid)`,
 		RunE: func(*cobra.Command, []string) error {
 			fmt.Fprintln(e.out, moldau.NewClusterID())
 			return nil
@@ -37,8 +38,9 @@ func storageCommand(e env) *cobra.Command {
 }
 
 func storageFormat(e env) *cobra.Command {
-	var file, dir, voters string
-	var set, scram []string
+	var n nodeFlags
+	var voters string
+	var scram []string
 	var standalone, noVoters bool
 	o := moldau.FormatOptions{}
 	cmd := &cobra.Command{
@@ -46,43 +48,35 @@ func storageFormat(e env) *cobra.Command {
 		Short: "Format the data directories of a new cluster of one node",
 		Long: `Format the data directories of a new cluster of one node.
 
-A node formats empty directories by itself when it starts; this is for a cluster that shall begin with users (so that
-clients can log in before anybody has set a password), with another release, or with an id of your choice. The flags are those of
-Kafka's storage tool.
+A node formats empty directories by itself when it starts; this is for a cluster that shall
+begin with users (so that clients can log in before anybody has set a password), with another
+release, or with an id of your choice. The flags are those of Kafka's storage tool.
 
-What stands in --add-scram is seen by whoever may list the processes of this machine: a file, as --add-scram @FILE with one user
-a line, is not.`,
+What stands in --add-scram is seen by whoever may list the processes of this machine: a file, as
+--add-scram @FILE with one user a line, is not.`,
+		Example: `  moldau storage format --config server.properties
+  moldau storage format --config server.properties --add-scram @users.txt --release-version 4.3`,
 		Args: noArgs,
-		RunE: func(*cobra.Command, []string) error {
+		RunE: func(cmd *cobra.Command, _ []string) error {
 			if noVoters || voters != "" {
 				return errors.New("a node of this release founds a cluster of its own and joins no other: leave out --no-initial-controllers and --initial-controllers")
 			}
-			o.Dir, o.Environ, o.Settings = dir, os.Environ(), map[string]string{}
-			if file != "" {
-				text, err := os.ReadFile(file)
-				if err != nil {
-					return fmt.Errorf("the configuration cannot be read: %w", err)
-				}
-				o.Properties, o.PropertiesName = text, file
-			}
-			for _, s := range set {
-				key, value, ok := strings.Cut(s, "=")
-				if !ok {
-					return usagef("--set %q: write it as key=value", s)
-				}
-				o.Settings[strings.TrimSpace(key)] = value
-			}
+			o.Dir, o.Environ, o.PropertiesName = n.dir, os.Environ(), n.file
 			var err error
+			if o.Properties, err = n.text(cmd); err != nil {
+				return err
+			}
+			if o.Settings, err = n.settings(); err != nil {
+				return err
+			}
 			if o.Scram, err = scramArguments(scram); err != nil {
 				return err
 			}
 			return format(e, o)
 		},
 	}
+	n.flags(cmd, "c")
 	f := cmd.Flags()
-	f.StringVarP(&file, "config", "c", "", "Kafka's server.properties to take the settings from")
-	f.StringVar(&dir, "dir", "moldau-data", "directory for the data, when there is no --config")
-	f.StringArrayVar(&set, "set", nil, "one setting as key=value, by Kafka's name; may be repeated")
 	f.StringVarP(&o.ClusterID, "cluster-id", "t", "", "the new cluster's id; one is drawn without it")
 	f.StringArrayVarP(&scram, "add-scram", "S", nil, "a user to begin with, as MECHANISM=[name=NAME,password=PASSWORD], or @FILE with one a line; may be repeated")
 	f.BoolVarP(&o.IgnoreFormatted, "ignore-formatted", "g", false, "let directories be that are formatted")

@@ -20,8 +20,10 @@ func tlsCommand(e env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "tls",
 		Short: "Make certificates for trying TLS out",
-		Args:  noArgs,
-		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		Example: `  moldau tls init --host kafka1.example.com
+  moldau tls init --client alice`,
+		Args: noArgs,
+		RunE: help,
 	}
 	cmd.AddCommand(tlsInit(e))
 	return cmd

@@ -8,7 +8,6 @@ import (
 	"io"
 	"slices"
 	"strings"
-	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -26,7 +25,7 @@ func topicCommand(e env) *cobra.Command {
   moldau topic alter orders --partitions 6
   moldau topic delete orders`,
 		Args: noArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		RunE: help,
 	}
 	c.flags(cmd)
 	cmd.AddCommand(topicCreate(c), topicList(c), topicDescribe(c), topicAlter(c), topicDelete(c))
@@ -162,7 +161,9 @@ func topicList(c *connection) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "list",
 		Short: "List topics",
-		Args:  noArgs,
+		Example: `  moldau topic list
+  moldau topic list --internal --json`,
+		Args: noArgs,
 		RunE: func(*cobra.Command, []string) error {
 			return c.do(func(ctx context.Context, a *kadm.Client) error {
 				list := a.ListTopics
@@ -184,12 +185,11 @@ func topicList(c *connection) *cobra.Command {
 					rows = append(rows, row{t.Topic, topicID(t.ID), len(t.Partitions), t.Partitions.NumReplicas()})
 				}
 				return c.print(rows, func(w io.Writer) {
-					tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-					fmt.Fprintln(tw, "TOPIC\tPARTITIONS\tREPLICAS")
-					for _, r := range rows {
-						fmt.Fprintf(tw, "%s\t%d\t%d\n", r.Topic, r.Partitions, r.ReplicationFactor)
-					}
-					tw.Flush()
+					columns(w, "TOPIC\tPARTITIONS\tREPLICAS", func(line func(string, ...any)) {
+						for _, r := range rows {
+							line("%s\t%d\t%d", r.Topic, r.Partitions, r.ReplicationFactor)
+						}
+					})
 				})
 			})
 		},
@@ -222,7 +222,9 @@ func topicDescribe(c *connection) *cobra.Command {
 	return &cobra.Command{
 		Use:   "describe TOPIC…",
 		Short: "Show topics' partitions, offsets and own settings",
-		Args:  names("topic"),
+		Example: `  moldau topic describe orders
+  moldau topic describe orders clicks --json`,
+		Args: names("topic"),
 		RunE: func(_ *cobra.Command, args []string) error {
 			return c.do(func(ctx context.Context, a *kadm.Client) error {
 				rows, err := describeTopics(ctx, a, args)
@@ -303,12 +305,11 @@ func printTopics(w io.Writer, rows []describedTopic) {
 		for _, k := range keys {
 			fmt.Fprintf(w, "  %s=%s\n", k, t.Configs[k])
 		}
-		tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-		fmt.Fprintln(tw, "  PARTITION\tLEADER\tEPOCH\tREPLICAS\tISR\tSTART\tEND\t")
-		for _, p := range t.Partitions {
-			fmt.Fprintf(tw, "  %d\t%d\t%d\t%s\t%s\t%d\t%d\t%s\n", p.Partition, p.Leader, p.LeaderEpoch, ids(p.Replicas), ids(p.ISR), p.Start, p.End, p.Error)
-		}
-		tw.Flush()
+		columns(w, "  PARTITION\tLEADER\tEPOCH\tREPLICAS\tISR\tSTART\tEND\t", func(line func(string, ...any)) {
+			for _, p := range t.Partitions {
+				line("  %d\t%d\t%d\t%s\t%s\t%d\t%d\t%s", p.Partition, p.Leader, p.LeaderEpoch, ids(p.Replicas), ids(p.ISR), p.Start, p.End, p.Error)
+			}
+		})
 	}
 }
 
@@ -326,7 +327,7 @@ func topicAlter(c *connection) *cobra.Command {
   moldau topic alter orders --partitions 6`,
 		Args: oneName("topic"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			changes, err := alterations(set, unset)
+			changes, err := alterations("--set", set, unset)
 			if err != nil {
 				return err
 			}
@@ -346,8 +347,8 @@ func topicAlter(c *connection) *cobra.Command {
 }
 
 // alterations are the changes that --set and --unset ask for.
-func alterations(set, unset []string) ([]kadm.AlterConfig, error) {
-	values, err := keyValues("--set", set)
+func alterations(flag string, set, unset []string) ([]kadm.AlterConfig, error) {
+	values, err := keyValues(flag, set)
 	if err != nil {
 		return nil, err
 	}
@@ -391,9 +392,10 @@ func (c *connection) alterTopic(ctx context.Context, a *kadm.Client, topic strin
 func topicDelete(c *connection) *cobra.Command {
 	var ifExists bool
 	cmd := &cobra.Command{
-		Use:   "delete TOPIC…",
-		Short: "Delete topics and their records",
-		Args:  names("topic"),
+		Use:     "delete TOPIC…",
+		Short:   "Delete topics and their records",
+		Example: `  moldau topic delete orders clicks`,
+		Args:    names("topic"),
 		RunE: func(_ *cobra.Command, args []string) error {
 			return c.do(func(ctx context.Context, a *kadm.Client) error {
 				got, err := a.DeleteTopics(ctx, args...)

@@ -7,11 +7,11 @@ import (
 	"io"
 	"slices"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
@@ -36,7 +36,7 @@ the first record of an open one, so a transaction that nobody ends holds them up
   moldau txn abort --transactional-id loader
   moldau txn abort --topic orders --partition 3 --start-offset 1200`,
 		Args: noArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		RunE: help,
 	}
 	t.flags(cmd)
 	cmd.AddCommand(t.list(), t.describe(), t.findHanging(), t.abort())
@@ -60,6 +60,9 @@ func (t *transactions) list() *cobra.Command {
   moldau txn list --state Ongoing --json`,
 		Args: noArgs,
 		RunE: func(*cobra.Command, []string) error {
+			if err := oneOf("--state", states, txnStates); err != nil {
+				return err
+			}
 			return t.do(func(ctx context.Context, a *kadm.Client) error {
 				all, err := a.ListTransactions(ctx, nil, states)
 				if err != nil {
@@ -70,19 +73,21 @@ func (t *transactions) list() *cobra.Command {
 					rows = append(rows, listedTxn{x.TxnID, x.Coordinator, x.ProducerID, x.State})
 				}
 				return t.print(rows, func(w io.Writer) {
-					tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-					fmt.Fprintln(tw, "TRANSACTIONAL ID\tSTATE\tPRODUCER ID\tCOORDINATOR")
-					for _, r := range rows {
-						fmt.Fprintf(tw, "%s\t%s\t%d\t%d\n", r.ID, r.State, r.ProducerID, r.Coordinator)
-					}
-					tw.Flush()
+					columns(w, "TRANSACTIONAL ID\tSTATE\tPRODUCER ID\tCOORDINATOR", func(line func(string, ...any)) {
+						for _, r := range rows {
+							line("%s\t%s\t%d\t%d", r.ID, r.State, r.ProducerID, r.Coordinator)
+						}
+					})
 				})
 			})
 		},
 	}
-	cmd.Flags().StringSliceVar(&states, "state", nil, "only ids in these states, separated by commas: Empty, Ongoing, PrepareCommit, PrepareAbort, CompleteCommit, CompleteAbort")
+	cmd.Flags().StringSliceVar(&states, "state", nil, "only ids in these states, separated by commas: "+strings.Join(txnStates, ", "))
 	return cmd
 }
+
+// txnStates are the states of transactional ids.
+var txnStates = []string{"Empty", "Ongoing", "PrepareCommit", "PrepareAbort", "CompleteCommit", "CompleteAbort", "PrepareEpochFence", "Dead"}
 
 // describedTxn is one transactional id as `txn describe` shows it.
 type describedTxn struct {
@@ -99,10 +104,10 @@ type describedTxn struct {
 
 func (t *transactions) describe() *cobra.Command {
 	return &cobra.Command{
-		Use:     "describe ID...",
+		Use:     "describe ID…",
 		Short:   "Show the transactions of transactional ids",
 		Example: `  moldau txn describe loader`,
-		Args:    cobra.MinimumNArgs(1),
+		Args:    names("transactional id"),
 		RunE: func(_ *cobra.Command, ids []string) error {
 			return t.do(func(ctx context.Context, a *kadm.Client) error {
 				got, err := a.DescribeTransactions(ctx, ids...)
@@ -113,7 +118,7 @@ func (t *transactions) describe() *cobra.Command {
 				rows := []describedTxn{}
 				for _, x := range got.Sorted() {
 					if x.Err != nil {
-						errs = append(errs, fmt.Errorf("transactional id %s: %w: `moldau txn list` lists those that there are", x.TxnID, explain(x.Err)))
+						errs = append(errs, ofTransactionalID(x.TxnID, x.Err))
 						continue
 					}
 					r := describedTxn{x.TxnID, x.State, x.ProducerID, x.ProducerEpoch, x.TimeoutMillis, x.StartTimestamp, map[string][]int32{}, x.Coordinator}
@@ -126,6 +131,14 @@ func (t *transactions) describe() *cobra.Command {
 			})
 		},
 	}
+}
+
+// ofTransactionalID is an error about a transactional id.
+func ofTransactionalID(id string, err error) error {
+	if errors.Is(err, kerr.TransactionalIDNotFound) {
+		return fmt.Errorf("there is no transactional id %s: `moldau txn list` lists those there are", id)
+	}
+	return fmt.Errorf("transactional id %s: %w", id, explain(err))
 }
 
 func describeTxns(w io.Writer, rows []describedTxn) {
@@ -183,12 +196,11 @@ They hold up readers of committed data for ever. 'moldau txn abort' ends one.`,
 						fmt.Fprintln(w, "no transaction hangs")
 						return
 					}
-					tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-					fmt.Fprintln(tw, "TOPIC\tPARTITION\tPRODUCER ID\tEPOCH\tSTART OFFSET\tLAST WRITE")
-					for _, r := range rows {
-						fmt.Fprintf(tw, "%s\t%d\t%d\t%d\t%d\t%s\n", r.Topic, r.Partition, r.ProducerID, r.Epoch, r.StartOffset, time.UnixMilli(r.LastMs).UTC().Format(time.RFC3339))
-					}
-					tw.Flush()
+					columns(w, "TOPIC\tPARTITION\tPRODUCER ID\tEPOCH\tSTART OFFSET\tLAST WRITE", func(line func(string, ...any)) {
+						for _, r := range rows {
+							line("%s\t%d\t%d\t%d\t%d\t%s", r.Topic, r.Partition, r.ProducerID, r.Epoch, r.StartOffset, time.UnixMilli(r.LastMs).UTC().Format(time.RFC3339))
+						}
+					})
 				})
 			})
 		},
@@ -301,7 +313,7 @@ func (t *transactions) abortID(ctx context.Context, cl *kgo.Client, id string) e
 		return err
 	}
 	if err := found[id].Err; err != nil {
-		return fmt.Errorf("transactional id %s: %w: `moldau txn list` lists those that there are", id, explain(err))
+		return ofTransactionalID(id, err)
 	}
 	req := kmsg.NewPtrInitProducerIDRequest()
 	req.TransactionalID, req.TransactionTimeoutMillis, req.ProducerID, req.ProducerEpoch = &id, 60_000, -1, -1

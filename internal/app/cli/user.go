@@ -12,7 +12,6 @@ import (
 	"os"
 	"slices"
 	"strings"
-	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -35,7 +34,7 @@ func userCommand(e env) *cobra.Command {
   moldau user list
   moldau user delete alice`,
 		Args: noArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		RunE: help,
 	}
 	c.flags(cmd)
 	cmd.AddCommand(userList(c), userSet(c), userDelete(c))
@@ -81,6 +80,7 @@ type listedCredential struct {
 func userList(c *connection) *cobra.Command {
 	return &cobra.Command{
 		Use: "list", Short: "List the users and how they may log in", Args: noArgs,
+		Example: `  moldau user list --json`,
 		RunE: func(*cobra.Command, []string) error {
 			return c.do(func(ctx context.Context, a *kadm.Client) error {
 				all, err := a.DescribeUserSCRAMs(ctx)
@@ -109,14 +109,13 @@ func printUsers(w io.Writer, users []listedUser) {
 		fmt.Fprintln(w, "There are no users: `moldau user set NAME` makes one.")
 		return
 	}
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "USER\tMECHANISM\tITERATIONS")
-	for _, u := range users {
-		for _, i := range u.Credentials {
-			fmt.Fprintf(t, "%s\t%s\t%d\n", u.User, i.Mechanism, i.Iterations)
+	columns(w, "USER\tMECHANISM\tITERATIONS", func(line func(string, ...any)) {
+		for _, u := range users {
+			for _, i := range u.Credentials {
+				line("%s\t%s\t%d", u.User, i.Mechanism, i.Iterations)
+			}
 		}
-	}
-	t.Flush() //nolint:errcheck // to the terminal
+	})
 }
 
 // userName is the one argument of a command about a user.
@@ -134,10 +133,12 @@ func userSet(c *connection) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "set NAME",
 		Short: "Make a user, or give one another password",
+		Example: `  moldau user set alice
+  moldau user set alice --mechanism SCRAM-SHA-256 --password-file alice.txt`,
 		Long: `Make a user, or give one another password.
 
-The password is asked for, or read from the first line of a file or of what is piped in. It does not leave this machine: the node gets a
-salted form of it, from which it cannot be had back.`,
+The password is asked for, or read from the first line of a file or of what is piped in. It does
+not leave this machine: the node gets a salted form of it, from which it cannot be had back.`,
 		Args: userName,
 		RunE: func(_ *cobra.Command, args []string) error {
 			wanted, err := mechanisms(names)
@@ -194,6 +195,8 @@ func userDelete(c *connection) *cobra.Command {
 	var names []string
 	cmd := &cobra.Command{
 		Use: "delete NAME", Short: "Delete a user, or with --mechanism one of its passwords", Args: userName,
+		Example: `  moldau user delete alice
+  moldau user delete alice --mechanism SCRAM-SHA-256`,
 		RunE: func(_ *cobra.Command, args []string) error {
 			wanted, err := mechanisms(names)
 			if err != nil {
