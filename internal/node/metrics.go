@@ -232,6 +232,7 @@ func (n *monitor) emitStores(out *metric.Sink) {
 			out.Gauge("moldau_directory_free_bytes", "What is free there.", float64(free), "directory", dir)
 		}
 		f := &s.Figures
+		out.Counter("moldau_directory_refused_batches_total", "Batches that were refused because the disk is full.", float64(f.Refused.Load()), "directory", dir)
 		out.Counter("moldau_journal_syncs_total", "Group commits: one write and one sync for all that waited.", float64(f.Rounds.Load()), "directory", dir)
 		out.Counter("moldau_journal_batches_total", "Batches made durable by group commits.", float64(f.Appends.Load()), "directory", dir)
 		out.Counter("moldau_journal_batch_bytes_total", "Bytes of these batches.", float64(f.Bytes.Load()), "directory", dir)

@@ -149,6 +149,9 @@ func (s *Store) round(list *Append, done []settled) []settled {
 		s.Figures.JournalBytes.Store(s.journal.LiveBytes())
 	}
 	for _, l := range logs {
+		if errors.Is(l.round.err, ErrNoSpace) {
+			s.noteRefused(count(l.round.failed), l.round.err)
+		}
 		done = append(done, s.finish(l))
 	}
 	clear(logs)

@@ -53,6 +53,9 @@ func TestFullDiskRefusesAndRecovers(t *testing.T) {
 		if refused == 0 {
 			t.Fatalf("seed %d: the disk was never full", seed)
 		}
+		if n := w.store.Figures.Refused.Load(); n < uint64(refused) {
+			t.Fatalf("seed %d: at least %d batches were refused, and %d counted", seed, refused, n)
+		}
 		for i := range topics {
 			w.forgetRefused(fmt.Sprint("t", i))
 			w.check(fmt.Sprint("t", i), false)

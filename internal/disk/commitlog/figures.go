@@ -7,7 +7,7 @@ import (
 )
 
 // Figures are what the committer of a data directory has done since it was
-// opened. Appends of topics with ack.durability=written are not among them.
+// opened. But for Refused, appends of topics with ack.durability=written are not among them.
 type Figures struct {
 	// Rounds are group commits: one write and one sync for all that was queued.
 	Rounds atomic.Uint64
@@ -15,6 +15,8 @@ type Figures struct {
 	Appends, Bytes atomic.Uint64
 	// Took is how long a round's writing and syncing took.
 	Took metric.Histogram
+	// Refused are the batches, of all topics, that a full disk turned away.
+	Refused atomic.Uint64
 	// JournalBytes is what the journal's files hold that is not yet in segments.
 	JournalBytes atomic.Int64
 }

@@ -302,6 +302,7 @@ func (l *Log) accept(a *Append) error {
 		return ErrClosed
 	}
 	if l.store.full.Load() {
+		l.store.Figures.Refused.Add(1)
 		return ErrNoSpace
 	}
 	first, _, err := record.Next(a.Records)

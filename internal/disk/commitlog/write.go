@@ -52,7 +52,10 @@ func (l *Log) writeQueued() bool {
 	failed, err := head, l.err
 	l.mu.Unlock()
 	if err == nil {
-		if failed, err = l.writeDirect(head); err != nil && !errors.Is(err, ErrNoSpace) {
+		switch failed, err = l.writeDirect(head); {
+		case errors.Is(err, ErrNoSpace):
+			l.store.noteRefused(count(failed), err)
+		case err != nil:
 			l.store.fail(err)
 			failed, err = head, l.store.failure()
 		}
