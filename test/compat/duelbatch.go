@@ -28,10 +28,8 @@ type duelBatch struct {
 
 // Bits of a batch's attributes.
 const (
-	batchAppendTime    = 1 << 3
 	batchTransactional = 1 << 4
 	batchControl       = 1 << 5
-	batchHorizon       = 1 << 6
 )
 
 // Places of the header.
@@ -167,7 +165,6 @@ var batchFaults = []func(rng *rand.Rand, b *duelBatch, list []duelRecord) []byte
 		b.count, b.lastDelta = b.count+n, b.lastDelta+n
 		return b.bytes()
 	},
-	func(*rand.Rand, *duelBatch, []duelRecord) []byte { return nil },
 	func(*rand.Rand, *duelBatch, []duelRecord) []byte { return []byte{} },
 	func(rng *rand.Rand, b *duelBatch, _ []duelRecord) []byte { // cut off
 		p := b.bytes()
@@ -189,10 +186,6 @@ var batchFaults = []func(rng *rand.Rand, b *duelBatch, list []duelRecord) []byte
 	},
 	func(_ *rand.Rand, b *duelBatch, _ []duelRecord) []byte {
 		b.attributes |= batchControl
-		return b.bytes()
-	},
-	func(_ *rand.Rand, b *duelBatch, _ []duelRecord) []byte {
-		b.attributes |= batchAppendTime
 		return b.bytes()
 	},
 	func(_ *rand.Rand, b *duelBatch, _ []duelRecord) []byte { b.offset = 5; return b.bytes() },

@@ -5,11 +5,13 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"fmt"
+	"maps"
 	"math"
 	"math/rand/v2"
-	"regexp"
+	"reflect"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -26,6 +28,7 @@ type dataTopic struct {
 	partitions int
 	settings   map[string]string
 	ends       []int64 // of its partitions, as far as the game knows
+	trimmed    bool    // records were deleted
 }
 
 // dataKinds are the settings of topics that have to do with records.
@@ -99,6 +102,9 @@ func newDataGame(g *game, topics int) (*dataGame, error) {
 	if err := g.open(1); err != nil {
 		return nil, err
 	}
+	const produceKey = 0
+	g.versions = maps.Clone(g.versions)
+	g.versions[produceKey] = versionRange{3, g.versions[produceKey].high} // older ones are offered for a client's sake only
 	t := &dataGame{game: g, now: time.Now().UnixMilli(), numbers: [2]map[int64]int64{{}, {}}}
 	req := kmsg.NewPtrCreateTopicsRequest()
 	req.TimeoutMillis = 10_000
@@ -110,7 +116,7 @@ func newDataGame(g *game, topics int) (*dataGame, error) {
 		d.ends = make([]int64, d.partitions)
 		topic := kmsg.NewCreateTopicsRequestTopic()
 		topic.Topic, topic.NumPartitions, topic.ReplicationFactor = d.name, int32(d.partitions), 1
-		for _, key := range slices.Sorted(mapsKeys(d.settings)) {
+		for _, key := range slices.Sorted(maps.Keys(d.settings)) {
 			c := kmsg.NewCreateTopicsRequestTopicConfig()
 			c.Name, c.Value = key, kmsg.StringPtr(d.settings[key])
 			topic.Configs = append(topic.Configs, c)
@@ -123,21 +129,12 @@ func newDataGame(g *game, topics int) (*dataGame, error) {
 		slices.SortFunc(r.Topics, func(a, b kmsg.CreateTopicsResponseTopic) int { return cmp.Compare(a.Topic, b.Topic) })
 		for i := range r.Topics {
 			r.Topics[i].Configs = nil
+			p.bindID("id of "+r.Topics[i].Topic, r.Topics[i].TopicID)
 		}
 	}}); err != nil {
 		return nil, err
 	}
 	return t, t.known()
-}
-
-func mapsKeys(m map[string]string) func(func(string) bool) {
-	return func(yield func(string) bool) {
-		for k := range m {
-			if !yield(k) {
-				return
-			}
-		}
-	}
 }
 
 // known waits until both brokers serve the topics, and learns their ids.
@@ -167,7 +164,7 @@ func (t *dataGame) known() error {
 			lt.Partitions = append(lt.Partitions, p)
 		}
 		list.Topics = append(list.Topics, lt)
-		if _, err := t.need(question{late: true, build: func(*player) kmsg.Request { return list }}); err != nil {
+		if _, err := t.need(question{late: true, build: func(*player) kmsg.Request { return list }, learn: t.learnOffsets}); err != nil {
 			return err
 		}
 	}
@@ -264,8 +261,15 @@ func (t *dataGame) produce() error {
 			continue
 		}
 		records, s := t.batch(key)
+		alone := !framed(records) // Kafka refuses all of the request
+		if alone && len(meant) > 0 {
+			continue
+		}
 		meant[key] = s
 		addProduce(req, name, partition, records)
+		if alone {
+			break
+		}
 	}
 	silent := false
 	if req.Acks == 1 && t.some(15) {
@@ -281,10 +285,10 @@ func (t *dataGame) produce() error {
 		return err
 	}
 	for _, topic := range answers[0].(*kmsg.ProduceResponse).Topics {
-		name := topic.Topic
+		name := topic.Topic + t.nameOf(t.sides[0], topic.TopicID)
 		for _, p := range topic.Partitions {
 			if p.ErrorCode == 0 {
-				t.taken(t.nameOf(name, topic.TopicID), p.Partition, p.BaseOffset, meant)
+				t.taken(name, p.Partition, p.BaseOffset, meant)
 			}
 		}
 	}
@@ -294,12 +298,10 @@ func (t *dataGame) produce() error {
 // allGood tells whether a request without acknowledgement would be taken; otherwise both would close the connection.
 func (t *dataGame) allGood(*kmsg.ProduceRequest, map[string]sending) bool { return false }
 
-func (t *dataGame) nameOf(name string, id [16]byte) string {
-	if name != "" {
-		return name
-	}
+// nameOf is the name of the topic that has an id on one side.
+func (t *dataGame) nameOf(p *player, id [16]byte) string {
 	for _, d := range t.topics {
-		if t.id(t.sides[0], d.name) == id {
+		if t.id(p, d.name) == id {
 			return d.name
 		}
 	}
@@ -324,6 +326,12 @@ func (t *dataGame) taken(name string, partition int32, offset int64, meant map[s
 	s.producer.sent[key] = list[max(0, len(list)-rememberSent):]
 }
 
+// framed tells whether records begin with what may be a batch or a message, as far as they go.
+func framed(p []byte) bool {
+	const leastLength = 14
+	return (len(p) < batchLengthAt+4 || int32(binary.BigEndian.Uint32(p[batchLengthAt:])) >= leastLength) && (len(p) <= batchMagicAt || p[batchMagicAt] <= 2)
+}
+
 // produceQuestion is a Produce request whose answer has no order and no times of the broker.
 func (t *dataGame) produceQuestion(req *kmsg.ProduceRequest) question {
 	return question{
@@ -335,42 +343,25 @@ func (t *dataGame) produceQuestion(req *kmsg.ProduceRequest) question {
 		},
 		learn: func(p *player, resp kmsg.Response) {
 			r := resp.(*kmsg.ProduceResponse)
-			r.Topics = mergeProduced(r.Topics)
+			r.Topics = merged(r.Topics, func(o *kmsg.ProduceResponseTopic) (string, *[]kmsg.ProduceResponseTopicPartition) {
+				return o.Topic + t.nameOf(p, o.TopicID), &o.Partitions
+			})
 			for i := range r.Topics {
 				for j := range r.Topics[i].Partitions {
 					o := &r.Topics[i].Partitions[j]
 					if o.LogAppendTime > 0 {
 						o.LogAppendTime = 1
 					}
-					o.ErrorMessage = timeless(o.ErrorMessage)
+					o.ErrorMessage = nil // Moldau says why in its own words, Kafka mostly nothing
 					for k := range o.ErrorRecords {
-						o.ErrorRecords[k].ErrorMessage = timeless(o.ErrorRecords[k].ErrorMessage)
+						if m := o.ErrorRecords[k].ErrorMessage; m != nil {
+							*m = "why"
+						}
 					}
 				}
 			}
 		},
 	}
-}
-
-// mergeProduced sorts the answer to a Produce request.
-func mergeProduced(topics []kmsg.ProduceResponseTopic) []kmsg.ProduceResponseTopic {
-	slices.SortFunc(topics, func(a, b kmsg.ProduceResponseTopic) int {
-		return cmp.Or(cmp.Compare(a.Topic, b.Topic), slices.Compare(a.TopicID[:], b.TopicID[:]))
-	})
-	for i := range topics {
-		slices.SortFunc(topics[i].Partitions, func(a, b kmsg.ProduceResponseTopicPartition) int { return cmp.Compare(a.Partition, b.Partition) })
-	}
-	return topics
-}
-
-// brokerTimes are the broker's own times in messages.
-var brokerTimes = regexp.MustCompile(`\b1[0-9]{12}\b`)
-
-func timeless(s *string) *string {
-	if s == nil {
-		return nil
-	}
-	return kmsg.StringPtr(brokerTimes.ReplaceAllString(*s, "<time>"))
 }
 
 func addProduce(req *kmsg.ProduceRequest, name string, partition int32, records []byte) {
@@ -452,29 +443,70 @@ func (t *dataGame) listOffsets() error {
 	req.IsolationLevel = int8(t.rng.IntN(2))
 	req.TimeoutMillis = 1000
 	for range 1 + t.rng.IntN(3) {
-		_, name, partition := t.place()
+		d, name, partition := t.place()
 		topic := kmsg.NewListOffsetsRequestTopic()
 		topic.Topic = name
 		p := kmsg.NewListOffsetsRequestTopicPartition()
 		p.Partition = partition
 		p.CurrentLeaderEpoch = t.leaderEpoch()
 		p.Timestamp = []int64{-1, -2, -3, -4, -5, -6, -7, 0, t.now, t.now - 3000, t.now - 20_000, t.now + 100_000, math.MaxInt64, math.MinInt64}[t.rng.IntN(14)]
+		if p.Timestamp == -3 && d != nil && d.trimmed {
+			p.Timestamp = -1 // Kafka finds records that are deleted: see commitlog.Log.MaxTimestamp
+		}
 		topic.Partitions = append(topic.Partitions, p)
 		req.Topics = append(req.Topics, topic)
 	}
-	_, err := t.need(question{build: func(*player) kmsg.Request { return req }, learn: func(_ *player, resp kmsg.Response) {
-		r := resp.(*kmsg.ListOffsetsResponse)
-		for i := range r.Topics {
-			for j := range r.Topics[i].Partitions {
-				o := &r.Topics[i].Partitions[j]
-				if d := t.topic(r.Topics[i].Topic); d != nil && d.settings["message.timestamp.type"] != "" && o.Timestamp > 0 {
-					o.Timestamp = 1
-				}
+	_, err := t.need(question{build: func(*player) kmsg.Request { return req }, learn: t.learnOffsets})
+	return err
+}
+
+func (t *dataGame) learnOffsets(_ *player, resp kmsg.Response) {
+	r := resp.(*kmsg.ListOffsetsResponse)
+	for i := range r.Topics {
+		for j := range r.Topics[i].Partitions {
+			o := &r.Topics[i].Partitions[j]
+			if d := t.topic(r.Topics[i].Topic); d != nil && d.settings["message.timestamp.type"] != "" && o.Timestamp > 0 {
+				o.Timestamp = 1
 			}
 		}
-		slices.SortStableFunc(r.Topics, func(a, b kmsg.ListOffsetsResponseTopic) int { return cmp.Compare(a.Topic, b.Topic) })
-	}})
-	return err
+	}
+	r.Topics = merged(r.Topics, func(o *kmsg.ListOffsetsResponseTopic) (string, *[]kmsg.ListOffsetsResponseTopicPartition) {
+		return o.Topic, &o.Partitions
+	})
+}
+
+// merged sorts topics and their partitions, and makes one topic of several with the same name.
+func merged[T, P any](topics []T, of func(*T) (string, *[]P)) []T {
+	var out []T
+	for i := range topics {
+		name, list := of(&topics[i])
+		at := slices.IndexFunc(out, func(have T) bool { n, _ := of(&have); return n == name })
+		if at < 0 {
+			out = append(out, topics[i])
+			continue
+		}
+		_, have := of(&out[at])
+		*have = append(*have, *list...)
+	}
+	slices.SortFunc(out, func(a, b T) int {
+		x, _ := of(&a)
+		y, _ := of(&b)
+		return cmp.Compare(x, y)
+	})
+	for i := range out {
+		_, list := of(&out[i])
+		slices.SortFunc(*list, func(a, b P) int { return cmp.Compare(partitionText(a), partitionText(b)) })
+	}
+	return out
+}
+
+// partitionText begins with the partition's number.
+func partitionText(p any) string {
+	v := reflect.ValueOf(p)
+	var b strings.Builder
+	fmt.Fprintf(&b, "%012d ", v.FieldByName("Partition").Int()+1)
+	spell(&b, v)
+	return b.String()
 }
 
 func (t *dataGame) topic(name string) *dataTopic {
@@ -507,7 +539,9 @@ func (t *dataGame) epochEnd() error {
 	}
 	_, err := t.need(question{build: func(*player) kmsg.Request { return req }, learn: func(_ *player, resp kmsg.Response) {
 		r := resp.(*kmsg.OffsetForLeaderEpochResponse)
-		slices.SortStableFunc(r.Topics, func(a, b kmsg.OffsetForLeaderEpochResponseTopic) int { return cmp.Compare(a.Topic, b.Topic) })
+		r.Topics = merged(r.Topics, func(o *kmsg.OffsetForLeaderEpochResponseTopic) (string, *[]kmsg.OffsetForLeaderEpochResponseTopicPartition) {
+			return o.Topic, &o.Partitions
+		})
 	}})
 	return err
 }
@@ -530,16 +564,18 @@ func (t *dataGame) deleteRecords() error {
 		if d != nil && !t.some(3) {
 			p.Offset = t.rng.Int64N(d.ends[partition] + 2)
 		}
+		if d != nil {
+			d.trimmed = true
+		}
 		topic := kmsg.NewDeleteRecordsRequestTopic()
 		topic.Topic, topic.Partitions = name, []kmsg.DeleteRecordsRequestTopicPartition{p}
 		req.Topics = append(req.Topics, topic)
 	}
 	_, err := t.need(question{build: func(*player) kmsg.Request { return req }, learn: func(_ *player, resp kmsg.Response) {
 		r := resp.(*kmsg.DeleteRecordsResponse)
-		slices.SortStableFunc(r.Topics, func(a, b kmsg.DeleteRecordsResponseTopic) int { return cmp.Compare(a.Topic, b.Topic) })
-		for i := range r.Topics {
-			slices.SortFunc(r.Topics[i].Partitions, func(a, b kmsg.DeleteRecordsResponseTopicPartition) int { return cmp.Compare(a.Partition, b.Partition) })
-		}
+		r.Topics = merged(r.Topics, func(o *kmsg.DeleteRecordsResponseTopic) (string, *[]kmsg.DeleteRecordsResponseTopicPartition) {
+			return o.Topic, &o.Partitions
+		})
 	}})
 	return err
 }
@@ -562,6 +598,9 @@ func (t *dataGame) learnProducers(p *player, resp kmsg.Response) {
 	for i := range r.Topics {
 		d := t.topic(r.Topics[i].Topic)
 		for j := range r.Topics[i].Partitions {
+			if m := r.Topics[i].Partitions[j].ErrorMessage; m != nil {
+				*m = "why" // the code in other words
+			}
 			list := r.Topics[i].Partitions[j].ActiveProducers
 			for k := range list {
 				if list[k].ProducerID < 5_000_000 {

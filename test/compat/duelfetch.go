@@ -4,6 +4,7 @@ import (
 	"math"
 	"slices"
 
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
@@ -17,7 +18,7 @@ type dataSession struct {
 func (t *dataGame) fetch() error {
 	req := kmsg.NewPtrFetchRequest()
 	req.ReplicaID = -1
-	req.MaxBytes = []int32{1 << 20, 1 << 20, 1 << 20, 300, 1, 0, -1, math.MaxInt32}[t.rng.IntN(8)]
+	req.MaxBytes = []int32{1 << 20, 1 << 20, 1 << 20, 300, 1, 0, math.MaxInt32}[t.rng.IntN(7)] // below 0 Kafka fails
 	req.MinBytes = []int32{0, 0, 0, 1, 100, -1}[t.rng.IntN(6)]
 	if req.MinBytes > 0 {
 		req.MaxWaitMillis = []int32{0, 1, 20}[t.rng.IntN(3)]
@@ -44,8 +45,8 @@ func (t *dataGame) fetch() error {
 		}
 	}
 	places := t.rng.IntN(4)
-	if session == nil {
-		places++
+	if session == nil || req.SessionEpoch <= 0 {
+		places++ // a session of nothing is none here
 	}
 	for range places {
 		t.addFetch(req)
@@ -90,7 +91,7 @@ func (t *dataGame) addFetch(req *kmsg.FetchRequest) {
 	p.CurrentLeaderEpoch = t.leaderEpoch()
 	p.LastFetchedEpoch = []int32{-1, -1, -1, 0, 0, 1, 5}[t.rng.IntN(7)]
 	p.LogStartOffset = -1
-	p.PartitionMaxBytes = []int32{1 << 20, 1 << 20, 1 << 20, 200, 1, 0, -1}[t.rng.IntN(7)]
+	p.PartitionMaxBytes = []int32{1 << 20, 1 << 20, 1 << 20, 200, 1, 0}[t.rng.IntN(6)]
 	p.FetchOffset = []int64{0, 0, 1, -1, -2, 1000, math.MaxInt64}[t.rng.IntN(7)]
 	if d != nil && !t.some(4) {
 		p.FetchOffset = t.rng.Int64N(d.ends[partition] + 2)
@@ -131,6 +132,26 @@ func (t *dataGame) learnFetched(p *player, resp kmsg.Response) {
 			}
 		}
 	}
+	r.Topics = unknownLast(r.Topics)
+}
+
+// unknownLast puts partitions that there are not behind the others, as Kafka does.
+func unknownLast(topics []kmsg.FetchResponseTopic) []kmsg.FetchResponseTopic {
+	var known, unknown []kmsg.FetchResponseTopic
+	for _, topic := range topics {
+		for _, p := range topic.Partitions {
+			list := &known
+			if err := kerr.ErrorForCode(p.ErrorCode); err == kerr.UnknownTopicID || err == kerr.UnknownTopicOrPartition {
+				list = &unknown
+			}
+			if n := len(*list); n == 0 || (*list)[n-1].Topic != topic.Topic || (*list)[n-1].TopicID != topic.TopicID {
+				*list = append(*list, kmsg.FetchResponseTopic{Topic: topic.Topic, TopicID: topic.TopicID})
+			}
+			last := &(*list)[len(*list)-1]
+			last.Partitions = append(last.Partitions, p)
+		}
+	}
+	return append(known, unknown...)
 }
 
 // went notes what became of sessions.
