@@ -443,6 +443,10 @@ func (c *Conn) kill(cause error) {
 	}
 	c.mu.Lock()
 	c.cause = cause
+	between := c.tls != nil && !c.writing // the last answer that was begun is out
+	if between {
+		c.writing = true
+	}
 	c.cond.Signal()
 	c.mu.Unlock()
 	switch s := c.socket.(type) {
@@ -450,7 +454,16 @@ func (c *Conn) kill(cause error) {
 		s.CloseRead()  //nolint:errcheck // the peer may be gone already
 		s.CloseWrite() //nolint:errcheck // the peer may be gone already
 	case *tls.Conn:
+		if between {
+			c.farewell()
+		}
 		c.below.hangUp()
+		if between {
+			c.mu.Lock()
+			c.writing = false
+			c.cond.Signal()
+			c.mu.Unlock()
+		}
 		if c.shaking.Load() {
 			c.server.handshakes.abandon(c)
 		}
@@ -505,6 +518,9 @@ func (c *Conn) finish() {
 	}
 	c.in.close()
 	c.socket.Close() //nolint:errcheck // the last word to a socket that is shut down
+	if c.below != nil {
+		c.below.discard()
+	}
 	c.server.remove(c, cause)
 }
 

@@ -186,9 +186,10 @@ func TestHandshakeInTime(t *testing.T) {
 // TestPeerOfHandshake: who the peer is comes from its certificate, or it is not let in.
 func TestPeerOfHandshake(t *testing.T) {
 	own := selfSigned(t)
-	known := true
+	var known atomic.Bool
+	known.Store(true)
 	b, addr := secured(t, &tls.Config{ClientAuth: tls.RequestClientCert}, func(c *edge.Conn, s tls.ConnectionState) error {
-		if !known {
+		if !known.Load() {
 			return errors.New("no rule for it")
 		}
 		c.Identity().SetPrincipal(auth.Principal{Type: auth.UserType, Name: fmt.Sprint(len(s.PeerCertificates), " certificate")})
@@ -202,7 +203,7 @@ func TestPeerOfHandshake(t *testing.T) {
 	p.send(frame(metadata, metadataVersion, 1, "x"))
 	p.expect(1, "x")
 	p.Close()
-	known = false
+	known.Store(false)
 	if socket, err = tls.Dial("tcp", addr, &tls.Config{InsecureSkipVerify: true}); err == nil {
 		if _, err := socket.Read(make([]byte, 1)); err == nil {
 			t.Error("a peer without a name was let in")

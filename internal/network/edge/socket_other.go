@@ -37,5 +37,5 @@ func (b *below) Read(p []byte) (int, error) { return b.Conn.Read(p) }
 // awaitFirst returns at once: readiness cannot be asked.
 func (b *below) awaitFirst() error { return nil }
 
-// sendSome sends nothing: whether the socket takes it at once cannot be asked.
-func (b *below) sendSome() error { return nil }
+// push is never called here.
+func (b *below) push(bool) error { return nil }

@@ -40,7 +40,7 @@ func (s *Server) ListenTLS(name, addr string, config *tls.Config) (net.Addr, err
 
 // secure makes a connection over TLS of one over TCP.
 func secure(c *Conn, config *tls.Config) {
-	c.below = &below{Conn: c.socket, raw: c.raw, pools: c.pools}
+	c.below = &below{Conn: c.socket, conn: c, raw: c.raw, pools: c.pools}
 	c.tls = tls.Server(c.below, config)
 	c.socket = c.tls
 	if c.raw != nil {
@@ -76,6 +76,7 @@ func handshake(c *Conn) error {
 	if err := c.tls.SetDeadline(time.Time{}); err != nil {
 		return err
 	}
+	c.below.shaken.Store(true)
 	if f := c.server.options.Handshaken; f != nil {
 		if err := f(c, c.tls.ConnectionState()); err != nil {
 			return refuse(PeerUnknown, "the TLS client's certificate was accepted, but not its name: %v", err)
@@ -146,7 +147,13 @@ func (w *writer) sendSecure() progress {
 	if !w.block && (b.raw == nil || !w.small()) {
 		return blocked
 	}
-	b.cork()
+	switch ok, err := b.cork(w.block); {
+	case err != nil:
+		w.err = err
+		return failed
+	case !ok:
+		return blocked
+	}
 	for ; w.first < len(w.segs); w.first++ {
 		if w.sendStream(&w.segs[w.first]) != nil {
 			return failed

@@ -15,6 +15,7 @@ func (dryError) Temporary() bool { return true }
 
 // Read is what TLS reads from: it waits during the handshake, and not after it.
 func (b *below) Read(p []byte) (int, error) {
+	b.room = max(b.room, len(p))
 	if !b.asked {
 		return b.Conn.Read(p)
 	}
@@ -45,6 +46,8 @@ func (in *reader) readSecure(fd uintptr) bool {
 	switch {
 	case n > 0:
 		in.took(n, len(space))
+	case c.below.deaf.Load():
+		in.err = refuse(WriteTooSlow, "the client has TLS write, and does not read it")
 	case dry && in.now:
 		in.dry = true
 	case dry:
@@ -82,22 +85,23 @@ func (b *below) awaitFirst() error {
 	return failed
 }
 
-// sendSome sends what the socket takes at once. The caller holds mu.
-func (b *below) sendSome() error {
+// push sends what is kept: all of it, or without wait what the socket takes at once. The caller holds mu.
+func (b *below) push(wait bool) error {
 	var failed error
 	err := b.raw.Write(func(fd uintptr) bool {
 		for b.at < b.to {
 			n, err := unix.SendmsgN(int(fd), b.out.data[b.at:b.to], nil, nil, unix.MSG_NOSIGNAL)
-			if err == unix.EINTR {
+			switch {
+			case err == unix.EINTR:
 				continue
-			}
-			if err != nil {
-				if err != unix.EAGAIN {
-					failed = err
-				}
+			case err == unix.EAGAIN:
+				return !wait
+			case err != nil:
+				failed = err
 				return true
 			}
 			b.at += n
+			b.conn.wroteTick.Store(b.conn.server.tick.Load())
 		}
 		return true
 	})

@@ -323,6 +323,9 @@ func (w *writer) copyOut(s *segment) error {
 func (w *writer) done() {
 	c := w.conn
 	if w.bye != nil {
+		if !c.broken.Load() {
+			c.farewell()
+		}
 		c.kill(w.bye.reason)
 	}
 	w.sentAll()
