@@ -141,7 +141,7 @@ func parseDouble(value string) (float64, error) {
 func (d *Def) checkRange(value string, number float64) error {
 	switch {
 	case math.IsNaN(number):
-		// Differs from Kafka: it lets NaN pass every range.
+		// Differs from Kafka: NaN is no value of a setting; Kafka lets it pass every range.
 		return d.invalid(value, "Value must be a number")
 	case d.Type == TypeDouble:
 		value = javaDouble(number)

@@ -12,8 +12,8 @@ const insecureKey = "moldau.insecure.listeners.allow"
 // CheckExposure refuses listeners that other machines reach and on which everybody may do everything: PLAINTEXT, which
 // knows nobody, while no authorizer decides what nobody may do.
 //
-// Differs from Kafka: it listens on all interfaces, open to everybody, unless told otherwise. Here that has to be asked
-// for: moldau.insecure.listeners.allow=true.
+// Differs from Kafka: a node that is told nothing else listens on this machine only, and an open listener on other addresses
+// has to be asked for with moldau.insecure.listeners.allow=true. Kafka listens on all interfaces, open to everybody.
 func (b *BrokerConfig) CheckExposure(l *NodeListeners) error {
 	if b.GetBool(insecureKey) || b.GetString("authorizer.class.name") != "" {
 		return nil

@@ -138,7 +138,8 @@ func (s *sasl) check(cfg *config.BrokerConfig) error {
 // reconfigure takes over settings that were changed while the node runs: connections from now on have the new ones. What
 // cannot work is not taken over.
 //
-// Differs from Kafka: mechanisms and logins of a listener that is there can change; Kafka asks for a restart or another listener.
+// Differs from Kafka: SASL mechanisms and logins of a listener that is there can change while the node runs; Kafka asks for
+// a restart or another listener.
 func (s *sasl) reconfigure(cfg *config.BrokerConfig) {
 	for _, name := range s.listeners {
 		next := saslSettings(cfg, name)

@@ -129,8 +129,9 @@ func groupConfig(cfg *config.BrokerConfig) coordinator.GroupConfig {
 
 // socketBuffer is the size asked for a socket's buffer, 0 to leave it to the system.
 //
-// Differs from Kafka: its default of 100 KiB holds about one large batch, so that a producer is woken up for each one.
-// What is not set is left to the system, which lets a buffer grow for a connection that needs it.
+// Differs from Kafka: where socket.receive.buffer.bytes and socket.send.buffer.bytes are not set, buffers are left to the
+// system, which lets one grow for a connection that needs it. Kafka's default of 100 KiB holds about one large batch, so
+// that a producer is woken up for each one.
 func socketBuffer(cfg *config.BrokerConfig, key string) int {
 	if !cfg.IsSet(key) {
 		return 0

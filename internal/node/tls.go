@@ -21,7 +21,8 @@ import (
 const (
 	// certificatePoll is how often the files of certificates are looked at.
 	//
-	// Differs from Kafka: it reads them again when it is told to by AlterConfigs, and at no other time.
+	// Differs from Kafka: the files of certificates are looked at every 10 seconds; Kafka reads them again when AlterConfigs
+	// tells it to, and at no other time.
 	certificatePoll = 10 * time.Second
 	// maxCertificateBytes bounds a key or trust store.
 	maxCertificateBytes = 8 << 20

@@ -362,8 +362,9 @@ func seal(b record.Batch) {
 
 // old decides on an entry of format 0 or 1, which stays whole if one of its records stays.
 //
-// Differs from Kafka: messages that were packed together are not taken apart, and tombstones of these formats have no
-// horizon and stay while they are the newest of their key.
+// Differs from Kafka: when a log with messages of the formats 0 and 1 (before Kafka 0.11) is compacted, messages that were
+// packed together are not taken apart, and tombstones have no delete horizon and stay while they are the newest of their
+// key.
 func (f *Filter) old(dst, b []byte, last bool) ([]byte, error) {
 	it, err := record.IterateEntry(b, &f.scratch, maxInflated)
 	if err != nil {

@@ -22,7 +22,8 @@ import (
 // Until the second line is durable a start removes what was written, and the old segments count. The last batch of the group
 // stays in any case, empty if need be: from it a start reads which segments the new one stands for.
 //
-// Differs from Kafka: the directory is synced at each line, not only at the end, and of every group the last batch stays.
+// Differs from Kafka: when compaction puts new segments in the place of old ones, the directory is synced after each of the
+// four steps, not only at the end, and the last batch of the segments that are joined stays, empty if need be.
 type cleanGroup struct {
 	job          *cleanJob
 	first, count int // in the job's segments

@@ -99,7 +99,8 @@ func (l *Log) offsetForTimestamp(ts int64) (place RecordPlace, found bool, err e
 
 // MaxTimestamp finds the first record with the greatest timestamp of the log, as ListOffsets does for -3.
 //
-// Differs from Kafka: records below the log's start are not found.
+// Differs from Kafka: the record with the largest timestamp, as ListOffsets -3 asks for it, is never one below the log's
+// start.
 func (l *Log) MaxTimestamp() (place RecordPlace, found bool, err error) {
 	err = errReplaced
 	for tries := 0; tries < maxReplaced && errors.Is(err, errReplaced); tries++ {

@@ -12,8 +12,8 @@ const DefaultMaxInflated = 64 << 20
 
 // maxBadRecords bounds the list of bad records in an answer.
 //
-// Differs from Kafka: Kafka lists every one, so that a batch of a million bad records is answered by a
-// million messages.
+// Differs from Kafka: the answer to a batch with bad records lists the first hundred of them. Kafka lists every one, so that
+// a batch of a million bad records is answered by a million messages.
 const maxBadRecords = 100
 
 // Target is a topic's compression.type: the producer's choice (the zero value) or a fixed codec.
@@ -55,7 +55,8 @@ type Limits struct {
 	// proof that count, deltas and timestamps inside match the header, so a lying client can hurt the readers
 	// of its own topic. Compacted topics and fixed codecs are unpacked nevertheless.
 	//
-	// Differs from Kafka: Kafka always unpacks, which is what false means.
+	// Differs from Kafka: the header of a compressed batch can be believed instead of being checked against what is in it,
+	// where TrustCompressed says so; Kafka always unpacks such a batch.
 	TrustCompressed bool
 	// RefuseZstd is set for Produce requests below version 7 (KIP-110).
 	RefuseZstd bool
@@ -81,9 +82,10 @@ type Info struct {
 //
 // The checks are those of Kafka's ProduceRequest.validateRecords, UnifiedLog.analyzeAndValidateRecords and LogValidator.
 //
-// Differs from Kafka: a few bytes behind the batch, offset deltas that do not count up from 0, a transaction
-// without a producer id, a producer id without an epoch, a delete horizon, the broker's kind of timestamps, and packed records whose fields
-// do not fill their length are refused. Kafka ignores them or repairs some; no known client sends them.
+// Differs from Kafka: a batch of a producer is refused that has bytes behind its end, offset deltas that do not count up
+// from 0, a transaction without a producer id, a producer id without an epoch, a delete horizon, the broker's kind of
+// timestamps, or packed records whose fields do not fill their length. Kafka ignores these or repairs some; no known client
+// sends them.
 func Validate(records []byte, l *Limits) (Info, error) {
 	b, err := onlyBatch(records)
 	if err != nil {

@@ -10,7 +10,8 @@
 //   - Decode overwrites the whole message and reuses the memory that the message already refers to, so a pooled
 //     message decodes without allocation. Whoever pools a message owns everything reachable from it.
 //   - Append cannot fail. Fields that the version does not have are dropped.
-//     Differs from Kafka: it refuses to write a field that is set, is not marked ignorable and is missing in the version.
+//     Differs from Kafka: Kafka refuses to write a message in which a field is set that the version does not have and that
+//     is not marked ignorable; here the field is left out.
 //   - A struct literal has Go's zero values, not the defaults of the protocol: where they differ (-1 for "none", tagged
 //     structs such as CurrentLeader) call SetDefaults first and then set what is wanted. A nil array that can be null
 //     is null, and a nil array that cannot be is empty.

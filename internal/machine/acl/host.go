@@ -71,7 +71,8 @@ func digits(text string, most int) bool {
 // parseNetwork6 reads an IPv6 address and a length as Java does: in brackets or not, groups with any number of leading zeros. A zone
 // means nothing.
 //
-// Differs from Kafka: the zone's name may be any; Kafka looks whether the controller has such a network interface.
+// Differs from Kafka: the zone of an IPv6 address in a rule (fe80::1%eth0) may have any name; Kafka looks whether the
+// controller has such a network interface.
 func parseNetwork6(text string) (netip.Prefix, error) {
 	address, length, ok := strings.Cut(text, "/")
 	if !ok {

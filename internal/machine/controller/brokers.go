@@ -135,7 +135,8 @@ func (d brokers) fence(b *metadata.Broker) {
 
 // shutDown moves leadership away from a broker, and lets it go once none can be moved.
 //
-// Differs from Kafka: a broker keeps leading partitions with one replica (see leave).
+// Differs from Kafka: a broker that shuts down in good order keeps leading the partitions that have their only replica on
+// it.
 func (d brokers) shutDown(b *metadata.Broker, reply *wire.BrokerHeartbeatResponse) {
 	if !b.InControlledShutdown {
 		d.add(&wire.BrokerRegistrationChangeRecord{BrokerID: b.BrokerID, BrokerEpoch: b.BrokerEpoch, InControlledShutdown: 1})

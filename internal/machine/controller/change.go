@@ -91,8 +91,8 @@ func (c *change) elect() {
 
 // force elects a leader that may lack committed records (KIP-704).
 //
-// Differs from Kafka: the leader of a partition with one replica has nothing to recover from, so it is not
-// marked as recovering.
+// Differs from Kafka: an unclean election of the only replica of a partition does not mark the leader as recovering: there
+// is nothing to recover from.
 func (c *change) force(leader int32) {
 	c.leader, c.isr, c.elr = leader, []int32{leader}, nil
 	if len(c.old.Replicas) > 1 {
@@ -136,10 +136,9 @@ func (c *change) record() *wire.PartitionChangeRecord {
 // leave takes a broker that is fenced, shuts down or comes back as a new
 // incarnation out of ISRs and leaderships. unclean: it may have lost what it had.
 //
-// Differs from Kafka: the leader of a partition with one replica stays leader. Kafka
-// makes such partitions leaderless and elects the same broker when it is back;
-// here a new leader epoch is enough, and that only after an unclean end, so that
-// clients look for what was cut off.
+// Differs from Kafka: the leader of a partition with one replica stays its leader when it goes. Kafka makes such partitions
+// leaderless and elects the same broker when it is back; here a new leader epoch is enough, and that only after an unclean
+// end, so that clients look for what was cut off.
 func (d *decider) leave(broker int32, unclean bool) {
 	for _, t := range d.image.SortedTopics() {
 		for i, p := range t.Partitions {

@@ -170,8 +170,8 @@ func quotaKeys(entity []wire.AlterClientQuotasRequestEntityData) ([]quotaKey, *f
 
 // addressable tells whether a text can be the name of a host.
 //
-// Differs from Kafka: it asks the name service whether there is such a host now; a decision must not
-// depend on that.
+// Differs from Kafka: the name of a host in a quota on ips is taken if it can be one. Kafka asks the name service whether
+// there is such a host now, and a decision must not depend on that.
 func addressable(host string) bool {
 	if _, err := netip.ParseAddr(host); err == nil {
 		return true
@@ -201,7 +201,7 @@ func checkQuota(keys []quotaKey, name string, value float64) *fault {
 	case i < 0:
 		return refuse(wire.InvalidRequest, "Invalid configuration key %s", name)
 	case value <= 0, math.IsNaN(value):
-		// Differs from Kafka: it takes what is not a number.
+		// Differs from Kafka: a quota that is not a number (NaN) is refused; Kafka takes it.
 		return refuse(wire.InvalidRequest, "Quota %s must be greater than 0", name)
 	case keys[i].most == 0:
 		return nil

@@ -12,7 +12,8 @@ import (
 
 // MaxTokenRenewers bounds the renewers of one delegation token.
 //
-// Differs from Kafka: it has no bound, and a token's record is read by every node at every start.
+// Differs from Kafka: a delegation token has at most 1,000 renewers, since its record is read by every node at every start;
+// Kafka has no bound.
 const MaxTokenRenewers = 1_000
 
 // TokenRequest is a request about delegation tokens with who makes it: a CreateDelegationTokenRequest, a

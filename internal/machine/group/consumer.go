@@ -59,9 +59,9 @@ const consumerType = "consumer"
 // members, subscriptions or topics; for the newest epoch a target assignment is computed; each member is brought to
 // its target on its own: it is told to give partitions up, and gets those that their former owners have given up.
 //
-// Differs from Kafka: unless the interval is set, members are told to report more often while little is going on in
-// the node, and most often while they wait for partitions, so that a group settles in a fraction of a second instead
-// of several heartbeat intervals of five seconds. See pace.
+// Differs from Kafka: unless group.consumer.heartbeat.interval.ms is set, members of consumer groups (KIP-848) are told to
+// report more often while little is going on in the node, and most often while they wait for partitions, so that a group
+// settles in a fraction of a second instead of several heartbeat intervals of five seconds.
 type Consumers struct {
 	machine *Machine
 	config  *ConsumerConfig
@@ -281,9 +281,9 @@ const (
 
 // pace is the interval at which a member is told to report.
 //
-// Differs from Kafka: where the interval is not set, it follows from how many members the node has. A member at rest
-// learns within half a second that it has to give something up, instead of five; one that waits asks more often. A
-// node with 20,000 members and more is where Kafka is.
+// Differs from Kafka: where group.consumer.heartbeat.interval.ms is not set, the interval follows from how many members the
+// node has. A member at rest learns within half a second that it has to give something up, instead of five; one that waits
+// asks more often. A node with 20,000 members and more is where Kafka is.
 func (g *consumerGroup) pace(mb *consumerMember) int32 {
 	s := g.configuration()
 	if !s.Paced {

@@ -23,7 +23,8 @@ const (
 	clientMemberIDSince = 1
 	// subscriptionLimit bounds the bytes of what one member's record holds.
 	//
-	// Differs from Kafka: there a record that is too large fails in the log.
+	// Differs from Kafka: what a member of a consumer group subscribes to may have 256 KiB, and a heartbeat with more is
+	// refused; in Kafka a record that is too large fails when the log is written.
 	subscriptionLimit = 256 << 10
 )
 

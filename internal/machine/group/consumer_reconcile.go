@@ -119,8 +119,8 @@ func (c *Consumers) resolve(regex string, now Time, visible func(topic string) b
 // resolveAll brings the topics of the group's expressions up to date, and says whether any has changed. New
 // expressions are looked at at once, the others when topics were made, and now and then.
 //
-// Differs from Kafka: this happens within the heartbeat and not in the background after it, so that a member has its
-// partitions one heartbeat earlier.
+// Differs from Kafka: the regular expressions of consumer groups are resolved within the heartbeat that brings them and not
+// in the background after it, so that a member has its partitions one heartbeat earlier.
 func (t *consumerTurn) resolveAll(visible func(topic string) bool) (changed bool) {
 	g := t.g
 	if len(g.regexes) == 0 && len(g.resolved) == 0 {

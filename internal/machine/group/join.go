@@ -24,7 +24,8 @@ const (
 
 	// pendingLimit bounds the member ids of a group that were given out and not used yet.
 	//
-	// Differs from Kafka: Kafka has no bound, so that one client can fill the memory with them.
+	// Differs from Kafka: a classic group has at most 65,536 member ids that were given out and not used yet. Kafka has no
+	// bound, so that one client can fill the memory with them.
 	pendingLimit = 65_536
 
 	// memberIDRequiredSince is the version of JoinGroup that has clients ask for a member id first (KIP-394).
@@ -81,7 +82,7 @@ func (m *Machine) JoinGroup(now Time, j *Join, fx *Effects) {
 	default:
 		d.joinKnown(g, j)
 	}
-	// Differs from Kafka: a request that is refused does not leave an empty group behind.
+	// Differs from Kafka: a JoinGroup that is refused does not leave an empty group behind.
 	m.drop(g)
 	if created && m.groups[g.id] == g && len(fx.Writes) == writes {
 		m.submit(&write{kind: writeNewGroup, group: g}, []Record{newGroupRecord(g)}, fx)

@@ -217,8 +217,8 @@ func (m *Machine) SyncGroup(now Time, req *wire.SyncGroupRequest, t Ticket, fx *
 	}
 	fx.sync(mb.takeSync(), &wire.SyncGroupResponse{ErrorCode: wire.CoordinatorNotAvailable})
 	mb.sync = t
-	// Differs from Kafka: a leader that repeats itself while its assignment is being written waits for that.
-	// Kafka would write the second assignment too and hand out the first, so that the log and the members differ.
+	// Differs from Kafka: a leader of a classic group that repeats its SyncGroup while its assignment is being written waits
+	// for that. Kafka would write the second assignment too and hand out the first, so that the log and the members differ.
 	if g.leader == mb.id && !g.assigning {
 		d.assign(g, req.Assignments)
 	}

@@ -88,7 +88,7 @@ func (r *Rate) Span(w Window, now int64) int64 {
 // Delay is how many milliseconds without use bring an observed rate, measured over a span, down to its bound (KIP-13):
 // with the delay X, observed * span / (span + X) = bound.
 //
-// Differs from Kafka: its delay wraps around where it does not fit into 32 bits; here it ends there.
+// Differs from Kafka: a throttle time that does not fit into 32 bits is the largest that does; in Kafka it wraps around.
 func Delay(observed, bound float64, span int64) int64 {
 	return clamp((observed - bound) / bound * float64(span))
 }

@@ -102,9 +102,9 @@ const hurryMs = 200
 
 // pace is the interval at which the member is told to report.
 //
-// Differs from Kafka: a member whose partitions are about to get a state, or whose group is about to get an
-// assignment, is told to come back soon, so that it has something to read after a fraction of a second instead of
-// one or two heartbeat intervals of five.
+// Differs from Kafka: a member of a share group whose partitions are about to get a state, or whose group is about to get an
+// assignment, is told to come back soon, so that it has something to read after a fraction of a second instead of one or two
+// heartbeat intervals of five.
 func (t *step) pace(m *member) int32 {
 	s := t.g.settings(t.sg)
 	ms := s.HeartbeatMs

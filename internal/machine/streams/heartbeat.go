@@ -442,8 +442,8 @@ func (b *beat) updateTarget() *failure {
 
 // reconcile brings the member towards its target.
 func (b *beat) reconcile() *failure {
-	// Differs from Kafka: a member that did not get an answer, which shows in an older epoch or in tasks that are not
-	// those that it was given, is told its tasks again. There it would never learn of them.
+	// Differs from Kafka: a member of a streams group that did not get an answer, which shows in an older epoch or in tasks
+	// that are not those that it was given, is told its tasks again. In Kafka it would never learn of them.
 	b.tell = b.joins() || b.req.MemberEpoch != b.was.epoch || b.owned != nil && !b.owned.same(&b.was.assigned)
 	b.changed = b.joins()
 	if b.after.reconciled(b.targetEpoch) {
@@ -591,8 +591,8 @@ func (g *group) endpoints(img *metadata.Image) []wire.StreamsGroupHeartbeatRespo
 
 // partitionsOf are the source partitions of tasks.
 //
-// Differs from Kafka: a topic with fewer partitions than its subtopology has tasks is listed with the partitions that
-// it has, not with the first so many tasks.
+// Differs from Kafka: where StreamsGroupHeartbeat tells the partitions of an endpoint, a topic with fewer partitions than
+// its subtopology has tasks is listed with the partitions that it has, not with the first so many tasks.
 func (g *group) partitionsOf(t tasks, img *metadata.Image) []wire.StreamsGroupHeartbeatResponseTopicPartition {
 	out := []wire.StreamsGroupHeartbeatResponseTopicPartition{}
 	for _, s := range t.sets() {

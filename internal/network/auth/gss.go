@@ -43,7 +43,8 @@ const (
 
 // strong are the kinds of encryption that are taken, all of AES.
 //
-// Differs from Kafka: RC4 and DES tickets are refused always; Java refuses them unless allow_weak_crypto is set in krb5.conf.
+// Differs from Kafka: Kerberos tickets with RC4 and DES are refused always; Java refuses them unless allow_weak_crypto is
+// set in krb5.conf.
 var strong = []int32{etypeID.AES128_CTS_HMAC_SHA1_96, etypeID.AES256_CTS_HMAC_SHA1_96, etypeID.AES128_CTS_HMAC_SHA256_128, etypeID.AES256_CTS_HMAC_SHA384_192}
 
 // gss is the acceptor's side of Kerberos: one service principal and its keys. It needs no KDC.
@@ -346,7 +347,8 @@ func (x *gssExchange) offer() ([]byte, error) {
 
 // choose reads the client's choice and whom it wants to be.
 //
-// Differs from Kafka: another authorization id than the ticket's name is refused; Kafka does not look at it and takes the ticket's name.
+// Differs from Kafka: with GSSAPI another authorization id than the ticket's name is refused; Kafka does not look at it and
+// takes the ticket's name.
 func (x *gssExchange) choose(token []byte) error {
 	choice, err := unwrap(x.key, token)
 	if err != nil {

@@ -351,7 +351,7 @@ func (v *jwtValidator) times(c claims) (expiresMs int64, err error) {
 	case expires < issued, hasBegins && expires < begins:
 		return 0, errors.New("the JWT ends before it begins")
 	case now+v.skewMs < issued:
-		// Differs from Kafka: a token from the future is refused; Kafka looks only whether iat is there.
+		// Differs from Kafka: an OAUTHBEARER token from the future is refused; Kafka looks only whether iat is there.
 		return 0, fmt.Errorf("the JWT was issued in the future: iat is %d ms, now is %d ms", issued, now)
 	}
 	return expires, nil

@@ -57,7 +57,8 @@ var kerberosRulePattern = regexp.MustCompile(`^(?:(DEFAULT)|RULE:\[(\d*):([^\]]*
 
 // parseKerberosRules reads the rules of a setting, divided by commas, by the grammar of Kafka's KerberosShortNamer.
 //
-// Differs from Kafka: the patterns are RE2's, which take time in proportion to the name; look-ahead and back references are refused.
+// Differs from Kafka: the patterns of sasl.kerberos.principal.to.local.rules are those of Go (RE2), which take time in
+// proportion to the name; look-ahead and back references are refused.
 func parseKerberosRules(realm, text string) (*kerberosRules, error) {
 	k := &kerberosRules{realm: realm}
 	for rule := range strings.SplitSeq(text, ",") {

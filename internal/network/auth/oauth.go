@@ -79,7 +79,8 @@ func (x *oauthExchange) identity() Identity { return x.who }
 
 func (x *oauthExchange) step(token []byte) ([]byte, bool, error) {
 	if x.fault != nil {
-		// Differs from Kafka: after the error nothing but its acknowledgement is read; Kafka takes another token, as often as a client likes.
+		// Differs from Kafka: after an OAUTHBEARER token was refused nothing but the acknowledgement of the error is read;
+		// Kafka takes another token, as often as a client likes.
 		return nil, false, &Refusal{Message: x.fault.json(), Cause: x.fault}
 	}
 	first, err := parseBearerResponse(string(token))

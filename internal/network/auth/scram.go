@@ -36,7 +36,8 @@ type scram struct {
 }
 
 func newScram(o *Options, mechanism string) (func() method, error) {
-	// Differs from Kafka: SCRAM needs no login, as there is nothing to tell it; Kafka's broker does not start without.
+	// Differs from Kafka: a listener with SCRAM needs no sasl.jaas.config, as there is nothing to tell it; Kafka's broker
+	// does not start without.
 	if text, ok := o.Setting(mechanism, "sasl.jaas.config"); ok && text != "" {
 		if _, err := ParseJAAS(text); err != nil {
 			return nil, fmt.Errorf("sasl.jaas.config: %w", err)
@@ -128,7 +129,8 @@ func (x *scramExchange) first(token []byte) ([]byte, error) {
 
 // lookup finds the credential, or makes one up and notes why.
 //
-// Differs from Kafka: an unknown user is refused at the end like a wrong password, not at the beginning, so that nobody can tell one from the other.
+// Differs from Kafka: SCRAM refuses an unknown user at the end like a wrong password, not at the beginning, so that nobody
+// can tell one from the other.
 func (x *scramExchange) lookup(first clientFirst) {
 	m := x.mechanism
 	kind, ok := "user", false
@@ -168,7 +170,8 @@ func (x *scramExchange) final(token []byte) ([]byte, error) {
 	if subtle.ConstantTimeCompare([]byte(final.nonce), []byte(x.nonce)) != 1 {
 		return nil, hide(m.name, "Invalid client nonce in the final client message.")
 	}
-	// Differs from Kafka: the binding must repeat the first message's header (RFC 5802, 5.1); Kafka does not look at it.
+	// Differs from Kafka: the channel binding of SCRAM's last message must repeat the header of its first (RFC 5802, 5.1);
+	// Kafka does not look at it.
 	if final.binding != x.gs2 {
 		return nil, hide(m.name, "the final client message binds the exchange to another channel than the first")
 	}

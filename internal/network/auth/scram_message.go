@@ -22,7 +22,8 @@ var errClientFinal = errors.New("Invalid SCRAM client final message format")
 // parseClientFirst reads n,[a=NAME],n=NAME,r=NONCE[,KEY=VALUE…]. As in Kafka channel binding is not offered, so that the flags
 // y and p are refused, names are ASCII, and extensions are passed over but for tokenauth (KIP-48).
 //
-// Differs from Kafka: a mandatory extension (m=) is refused as RFC 5802 demands; Kafka drops it from what the proof covers.
+// Differs from Kafka: a mandatory extension of SCRAM (m=) is refused as RFC 5802 demands; Kafka drops it from what the proof
+// covers.
 func parseClientFirst(text string) (clientFirst, error) {
 	var f clientFirst
 	rest, ok := strings.CutPrefix(text, "n,")

@@ -40,8 +40,9 @@ const (
 // ParseMappingRules reads ssl.principal.mapping.rules: DEFAULT and RULE:pattern/replacement/[LU], separated by
 // commas. The texts of errors are Kafka's where it has one.
 //
-// Differs from Kafka: the patterns are those of Go's regular expressions, which cannot look ahead or behind nor refer back
-// within a pattern, and therefore need time in proportion to the name. A pattern that needs more than that is refused.
+// Differs from Kafka: the patterns of ssl.principal.mapping.rules are those of Go's regular expressions, which cannot look
+// ahead or behind nor refer back within a pattern, and therefore need time in proportion to the name. A pattern that needs
+// more than that is refused.
 func ParseMappingRules(text string) (*Rules, error) {
 	if len(text) > maxRulesBytes {
 		return nil, fmt.Errorf("ssl.principal.mapping.rules has %d bytes: at most %d are taken", len(text), maxRulesBytes)

@@ -158,8 +158,8 @@ func (s *source) pem() bool { return strings.EqualFold(s.declared, "PEM") }
 
 // read reads a store's file and finds out its format.
 //
-// Differs from Kafka: what a file is decides, not what ssl.keystore.type says it is; PEM that is declared as JKS, which is
-// the default, is read as PEM.
+// Differs from Kafka: what a key or trust store is decides, not what ssl.keystore.type says it is; PEM that is declared as
+// JKS, which is the default, is read as PEM.
 func (o *Options) read(s *source) error {
 	var err error
 	if s.data, err = o.ReadFile(s.path); err != nil {

@@ -25,7 +25,8 @@ const (
 
 // audit logs decisions.
 //
-// Differs from Kafka: refusals beyond the bound are counted instead of logged; the next line tells how many there were.
+// Differs from Kafka: denials beyond 200 at once and 20 a second are counted instead of logged; the next line tells how many
+// there were.
 type audit struct {
 	clock clock.World
 	log   *slog.Logger

@@ -21,7 +21,8 @@ const (
 
 // excess tells why a request asks for more than is answered; nil when it does not.
 //
-// Differs from Kafka: it builds any answer that is asked for, however large, and ends when the memory does.
+// Differs from Kafka: a request that asks for more than is answered at once is refused. Kafka builds any answer that is
+// asked for, however large, and ends when the memory does.
 func excess(m any) error {
 	switch r := m.(type) {
 	case *wire.FindCoordinatorRequest:

@@ -11,7 +11,8 @@ import (
 // latecomers refuses requests of producers that keep their epoch from transaction to transaction where they come on a
 // connection that the producer has given up: see txn.Paths.
 //
-// Differs from Kafka: it takes them into the transaction that is open by then (KAFKA-17754).
+// Differs from Kafka: requests of an earlier transaction that come late on a connection that the producer has given up are
+// refused. Kafka takes them into the transaction that is open by then (KAFKA-17754).
 type latecomers struct {
 	mu      sync.Mutex
 	paths   txn.Paths // guarded by mu

@@ -28,8 +28,8 @@ const (
 // serveMetadata lists brokers and topics, and creates topics on the way if
 // client and broker allow.
 //
-// Differs from Kafka: a topic created here is in the answer; Kafka answers with
-// an error first and lets the client come back.
+// Differs from Kafka: a topic that Metadata creates is in the answer; Kafka answers with an error first and lets the client
+// come back.
 func serveMetadata(b *Broker, q *edge.Request, m *wire.MetadataRequest, answer func(*wire.MetadataResponse)) {
 	v := viewOf(b, q, m)
 	missing := b.creatable(q, m, v)

@@ -162,8 +162,8 @@ func epochEnd(p *partition.Partition, epoch int32) (int32, int64) {
 
 // serveDeleteRecords moves log start offsets (KIP-107).
 //
-// Differs from Kafka: the new starts are on disk before they are answered;
-// Kafka writes them once a minute, and a crash brings the records back.
+// Differs from Kafka: the start offsets that DeleteRecords sets are on disk before they are answered; Kafka writes them once
+// a minute, and a crash brings the records back.
 func serveDeleteRecords(b *Broker, q *edge.Request, m *wire.DeleteRecordsRequest) *wire.DeleteRecordsResponse {
 	out := &wire.DeleteRecordsResponse{}
 	out.SetDefaults()

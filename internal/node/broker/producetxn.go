@@ -17,7 +17,8 @@ const abortableSince = 11
 // those behind it wait too, since only what has arrived in order has its sequence numbers in order. What waits is bounded by what
 // connections may have in flight.
 //
-// Differs from Kafka: it reads the next request of a connection only when the one before is answered.
+// Differs from Kafka: several Produce requests of a transactional producer can be in hand; Kafka reads the next request of a
+// connection only when the one before is answered.
 type produceTurns struct {
 	busy    atomic.Int32 // len(waiting)
 	mu      sync.Mutex

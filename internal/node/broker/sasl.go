@@ -253,8 +253,8 @@ func (d *door) serveToken(q *edge.Request, l *login) {
 
 // outOfOrder is the answer to a request between the tokens, nil where the connection is closed without one.
 //
-// Differs from Kafka: only SaslHandshake and ApiVersions are answered with ILLEGAL_SASL_STATE. Any other request is not
-// taken apart before its sender is known.
+// Differs from Kafka: of the requests that come before a login is through only SaslHandshake and ApiVersions are answered
+// with ILLEGAL_SASL_STATE. Any other request is not taken apart before its sender is known.
 func (d *door) outOfOrder(q *edge.Request) response {
 	r := served(q.Key)
 	fits := q.Version >= r.min && q.Version <= r.max

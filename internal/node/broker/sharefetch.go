@@ -145,8 +145,8 @@ func (op *shareFetch) answer() {
 
 // throttle counts what is about to be delivered.
 //
-// Differs from Kafka: a client that has to wait gets its records nevertheless, and waits after them. Kafka answers it with
-// nothing, and the records that it acquired lie there until their lock times out, with one delivery lost.
+// Differs from Kafka: a client whose ShareFetch is over its quota gets its records nevertheless, and waits after them. Kafka
+// answers it with nothing, and the records that it acquired lie there until their lock times out, with one delivery lost.
 func (op *shareFetch) throttle() int32 {
 	size := 0
 	for i := range op.Results {

@@ -100,7 +100,8 @@ type decision struct {
 // run decides, and answers when what was written is committed. A request that meets a transaction which is about to end
 // waits for that, so that the client need not ask again and again.
 //
-// Differs from Kafka: it answers CONCURRENT_TRANSACTIONS at once.
+// Differs from Kafka: a request that meets a transaction which is about to end waits for that; Kafka answers
+// CONCURRENT_TRANSACTIONS at once.
 func (d *decision) run(fresh int64) {
 	d.c.shardFor(d.id).do(func(m *txnMachine, t *turn) func(*turn, wire.Code) {
 		m.level()

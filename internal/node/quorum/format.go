@@ -91,8 +91,8 @@ func (o *FormatOptions) found(id *Identity) error {
 		return fmt.Errorf("creating the metadata log's directory %s: %w", logDir, err)
 	}
 	now := clock.Millis(o.World.Now())
-	// Differs from Kafka: the voters are in the log (kraft.version 1) also when controller.quorum.voters names them, so that
-	// they can change later.
+	// Differs from Kafka: a new cluster has its voters in the metadata log (kraft.version 1) also when
+	// controller.quorum.voters names them, so that they can change later.
 	voters := []wire.VotersRecordVoter{{
 		VoterID: o.NodeID, VoterDirectoryID: directory,
 		Endpoints:           []wire.VotersRecordEndpoint{{Name: o.Voter.Name, Host: o.Voter.Host, Port: o.Voter.Port}},

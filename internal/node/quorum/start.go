@@ -23,8 +23,8 @@ import (
 // unfences the broker. ready is called when all that is committed and the
 // subscribers know it, or with the reason why it cannot be.
 //
-// Differs from Kafka: the broker is unfenced in the same breath, without heartbeats,
-// because both live in one process; and an idle controller writes no NoOpRecord every half a second.
+// Differs from Kafka: a node that is broker and controller is unfenced in the same breath, without heartbeats, because both
+// live in one process; and an idle controller writes no NoOpRecord every half a second.
 func (q *Quorum) Start(ready func(error)) {
 	for _, f := range q.subscribers {
 		f(q.Image(), nil)

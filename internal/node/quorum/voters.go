@@ -93,7 +93,7 @@ func refused(code wire.Code, format string, args ...any) (wire.Code, *string) {
 
 // AddVoter answers a wish to take a voter in (KIP-853).
 //
-// Differs from Kafka: a second voter cannot be added, the answer says so at once.
+// Differs from Kafka: AddRaftVoter cannot add a second voter, and its answer says so at once.
 func (q Served) AddVoter(r *wire.AddRaftVoterRequest) *wire.AddRaftVoterResponse {
 	out := &wire.AddRaftVoterResponse{}
 	out.ErrorCode, out.ErrorMessage = q.checkVoterRequest(r.ClusterID, "Add", r.VoterID, r.VoterDirectoryID)

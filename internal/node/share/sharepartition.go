@@ -182,8 +182,8 @@ func (sp *sharePartition) begin(p *wire.ReadShareGroupStateResponsePartitionResu
 
 // initial is where a group without state begins.
 //
-// Differs from Kafka: where no record is as young as share.auto.offset.reset
-// demands, the group begins at the end; Kafka answers OFFSET_NOT_AVAILABLE until there is one.
+// Differs from Kafka: where no record is as young as a share group's share.auto.offset.reset demands, the group begins at
+// the end; Kafka answers OFFSET_NOT_AVAILABLE until there is one.
 func (sp *sharePartition) initial() (int64, error) {
 	log := sp.part.Log()
 	switch s := sp.d.settingsOf(sp.group); s.Reset {

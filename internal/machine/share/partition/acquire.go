@@ -399,8 +399,8 @@ func (q *acquirer) deliver(r *run, had int) {
 // dropAborted gives up what belongs to aborted transactions among what was
 // acquired, and takes it out of the answer.
 //
-// Differs from Kafka: the start moves over it at once, not with the next
-// acknowledgement; a partition full of aborted records would stand still.
+// Differs from Kafka: the start offset of a share group with share.isolation.level=read_committed moves over records of
+// aborted transactions at once, not with the next acknowledgement: a partition full of them would stand still.
 func (p *Partition) dropAborted(a *Acquisition, out []Delivery, had int) []Delivery {
 	txns := slices.Clone(a.Aborted)
 	slices.SortFunc(txns, func(x, y Aborted) int { return int(min(max(x.First-y.First, -1), 1)) })
