@@ -59,7 +59,7 @@ func (v *View) Bytes(dst []byte) ([]byte, error) {
 
 // Read gives batches from the one that holds offset on, at most maxBytes, none that
 // reaches limit or Stable. One call gives bytes of one file or one piece of the tail: there may be more behind.
-// With minOne the first batch is whole even if it is larger; otherwise a
+// The first batch is whole: with minOne even if it is larger, otherwise there is none then. Another
 // batch may be cut at the end, as Kafka does. The offset is in [Start, min(limit, Stable)], else ErrOffsetOutOfRange.
 func (l *Log) Read(offset, limit int64, maxBytes int, minOne bool) (View, error) {
 	v, err := l.read(offset, limit, maxBytes, minOne)
@@ -153,7 +153,9 @@ func (v *View) cutMem(b []byte, offset, limit int64, maxBytes int, minOne bool) 
 	for to < len(b) && record.Batch(b[to:]).BaseOffset() < limit {
 		n := record.Batch(b[to:]).Length()
 		if to+n-from > maxBytes && (to > from || !minOne) {
-			to = max(to, from+maxBytes)
+			if to > from {
+				to = max(to, from+maxBytes)
+			}
 			break
 		}
 		to += n
@@ -203,8 +205,11 @@ func (l *Log) readFile(i int, offset, limit int64, maxBytes int, minOne bool) (v
 		}
 	}
 	n := min(int64(maxBytes), end-at)
-	if minOne {
+	switch {
+	case minOne:
 		n = max(n, int64(e.Size))
+	case n < int64(e.Size):
+		n = 0
 	}
 	v.Pos, v.Len, v.Cold = at, int(max(n, 0)), behind+end-at > coldBytes
 	if err := l.verify(s, &v, e.Size); err != nil {
