@@ -354,10 +354,10 @@ func (op *fetch) find(p *fetchPartition) wire.Code {
 
 // diverges compares what the reader has last fetched with our epochs (KIP-595).
 func (op *fetch) diverges(rd *fetchRead) bool {
-	if rd.p.lastFetchedEpoch == rd.p.part.LeaderEpoch() {
-		return false
+	epoch, end := rd.p.lastFetchedEpoch, rd.p.part.Log().End()
+	if epoch != rd.p.part.LeaderEpoch() { // which may have no record yet
+		epoch, end = rd.p.part.Log().EpochEnd(epoch)
 	}
-	epoch, end := rd.p.part.Log().EpochEnd(rd.p.lastFetchedEpoch)
 	if epoch < 0 || epoch < rd.p.lastFetchedEpoch || end < rd.p.fetchOffset {
 		rd.diverging, rd.divergeEpoch, rd.divergeEnd = true, epoch, end
 	}
