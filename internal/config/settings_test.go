@@ -113,11 +113,11 @@ func (r Rule) describe() string {
 	return ""
 }
 
-// handedOut are broker keys that this package reads itself and hands out worked up (Listeners, LogDirs, NodeID …).
+// handedOut are broker keys that this package reads itself and hands out worked up (Listeners, LogDirs, ForListener …).
 var handedOut = []string{
 	"advertised.listeners", "broker.id", "controller.listener.names", "controller.quorum.bootstrap.servers", "controller.quorum.voters",
 	"inter.broker.listener.name", "listener.security.protocol.map", "listeners", "log.dir", "log.dirs", "metadata.log.dir", "node.id", "process.roles",
-	"security.inter.broker.protocol",
+	"security.inter.broker.protocol", "connections.max.reauth.ms", "moldau.insecure.listeners.allow",
 }
 
 // topicFields is the field of TopicConfig that each topic key ends up in.

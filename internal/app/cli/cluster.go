@@ -12,8 +12,6 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
-
-	"github.com/moldau/moldau/internal/format/wire"
 )
 
 func clusterCommand(e env) *cobra.Command {
@@ -109,6 +107,11 @@ func (c *connection) apiVersions() (*kmsg.ApiVersionsResponse, error) {
 	return resp, codeError(resp.ErrorCode, nil)
 }
 
+// apiName is Kafka's name of an API; the client writes some words of it in capitals.
+func apiName(key int16) string {
+	return strings.NewReplacer("SASL", "Sasl", "SCRAM", "Scram", "ACL", "Acl", "ID", "Id").Replace(kmsg.NameForKey(key))
+}
+
 func (c *connection) features() error {
 	resp, err := c.apiVersions()
 	if err != nil {
@@ -153,7 +156,7 @@ func (c *connection) apis() error {
 	}
 	rows := []api{}
 	for _, k := range resp.ApiKeys {
-		rows = append(rows, api{k.ApiKey, wire.APIName(k.ApiKey), k.MinVersion, k.MaxVersion})
+		rows = append(rows, api{k.ApiKey, apiName(k.ApiKey), k.MinVersion, k.MaxVersion})
 	}
 	slices.SortFunc(rows, func(a, b api) int { return int(a.Key) - int(b.Key) })
 	return c.print(rows, func(w io.Writer) {

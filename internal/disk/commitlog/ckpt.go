@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
-	"time"
 
 	"github.com/moldau/moldau/internal/disk/vfs"
 )
@@ -428,21 +427,6 @@ func (s *Store) noteFull(err error) {
 	}
 	s.logger.Error("the disk is full: appends are refused until there is space, reading goes on", "error", err)
 }
-
-// noteRefused tells that a full disk has turned batches away, once a minute: what is small may still find room, so that
-// other appends are taken. The committer calls it, or who holds a log's io.
-func (s *Store) noteRefused(n int, err error) {
-	s.Figures.Refused.Add(uint64(n))
-	now := int64(s.world.Mono())
-	told := s.refusalTold.Load()
-	if told != 0 && now-told < int64(refusalEvery) || !s.refusalTold.CompareAndSwap(told, max(now, 1)) {
-		return
-	}
-	s.logger.Error("the disk is full: batches that do not fit are refused until there is space, reading goes on", "error", err, "refused", s.Figures.Refused.Load())
-}
-
-// refusalEvery is the least time between two lines about batches that a full disk turned away.
-const refusalEvery = time.Minute
 
 // minFreeBytes is how much must be free before appends are taken again.
 const minFreeBytes = 1 << 20

@@ -150,7 +150,7 @@ func (s *Store) round(list *Append, done []settled) []settled {
 	}
 	for _, l := range logs {
 		if errors.Is(l.round.err, ErrNoSpace) {
-			s.noteRefused(count(l.round.failed), l.round.err)
+			s.refusals.note(s, count(l.round.failed), l.round.err)
 		}
 		done = append(done, s.finish(l))
 	}

@@ -2,6 +2,7 @@ package commitlog
 
 import (
 	"sync/atomic"
+	"time"
 
 	"github.com/moldau/moldau/internal/metric"
 )
@@ -19,4 +20,23 @@ type Figures struct {
 	Refused atomic.Uint64
 	// JournalBytes is what the journal's files hold that is not yet in segments.
 	JournalBytes atomic.Int64
+}
+
+// refusalEvery is the least time between two lines about batches that a full disk turned away.
+const refusalEvery = time.Minute
+
+// refusals tells of batches that a full disk turned away. What is small may still find room, so that other appends are taken.
+type refusals struct {
+	told atomic.Int64 // when it last logged, by Mono; 0 for never
+}
+
+// note counts n batches and logs now and then. The committer calls it, or who holds a log's io.
+func (r *refusals) note(s *Store, n int, err error) {
+	all := s.Figures.Refused.Add(uint64(n))
+	now := int64(s.world.Mono())
+	told := r.told.Load()
+	if told != 0 && now-told < int64(refusalEvery) || !r.told.CompareAndSwap(told, max(now, 1)) {
+		return
+	}
+	s.logger.Error("the disk is full: batches that do not fit are refused until there is space, reading goes on", "error", err, "refused", all)
 }

@@ -57,8 +57,8 @@ type Store struct {
 	lastOffsets atomic.Int64
 	published   atomic.Uint64 // every frame up to here is in the tails
 	sinceCkpt   atomic.Int64  // bytes committed since the last checkpoint
-	refusalTold atomic.Int64  // when noteRefused last logged, by Mono; 0 for never
-	full        atomic.Bool   // the disk is full: appends are refused until a check finds space
+	refusals    refusals
+	full        atomic.Bool // the disk is full: appends are refused until a check finds space
 	closing     atomic.Bool
 	dead        atomic.Bool // abandoned or offline: background work stops
 

@@ -54,7 +54,7 @@ func (l *Log) writeQueued() bool {
 	if err == nil {
 		switch failed, err = l.writeDirect(head); {
 		case errors.Is(err, ErrNoSpace):
-			l.store.noteRefused(count(failed), err)
+			l.store.refusals.note(l.store, count(failed), err)
 		case err != nil:
 			l.store.fail(err)
 			failed, err = head, l.store.failure()
