@@ -22,6 +22,9 @@ const (
 	maxPending = 256
 	// maxPendingBytes bounds their frames; a single larger one is read alone.
 	maxPendingBytes = 64 << 20
+	// maxUnsent bounds the answers of one connection that are in memory and not sent, but for one that goes beyond it: what
+	// is read meanwhile waits, so that a client that asks for much and reads slowly does not have all of it made.
+	maxUnsent = 1 << 20
 	// gatherFrames is how many large frames are read at most before the first
 	// one's answer goes out.
 	gatherFrames = 4
@@ -68,6 +71,7 @@ type Conn struct {
 	head, tail, next *Request
 	pending          int   // requests read and not yet answered on the wire
 	pendingBytes     int   // their frames
+	unsent           int   // bytes of answers in memory, not yet sent
 	inHand           int   // with the handler, not yet answered
 	inHandKey        int16 // the API of the last one that the handler got
 	active           bool  // the connection's goroutine runs and will look at the queue before it waits
@@ -206,7 +210,7 @@ func (c *Conn) enqueue(q *Request) {
 // wait for their disk, so that one connection fills a group commit, and an
 // OffsetCommit behind OffsetCommit likewise. Their order is that of Serve.
 func (c *Conn) mayServe(q *Request) bool {
-	return (c.inHand == 0 || pipelined(q.Key) && q.Key == c.inHandKey) && !c.quiet()
+	return (c.inHand == 0 || pipelined(q.Key) && q.Key == c.inHandKey) && !c.quiet() && c.unsent < maxUnsent
 }
 
 // pipelined tells the APIs whose requests wait for the disk but not for each other.
@@ -361,6 +365,7 @@ func (c *Conn) answer(q *Request, as outcome) {
 		q.recycle()
 		return
 	}
+	c.unsent += q.memory
 	if q.hush > 0 {
 		c.mute.begin(c, q)
 	}
@@ -425,11 +430,12 @@ func (c *Conn) takeReady() (batch *Request, count int) {
 	return batch, count
 }
 
-// written notes that count requests are off the connection's hands.
-func (c *Conn) written(count int) {
+// written notes that count requests are off the connection's hands, and so much memory of their answers.
+func (c *Conn) written(count, memory int) {
 	c.mu.Lock()
 	c.pending -= count
-	if c.asleep || c.draining && c.pending == 0 {
+	c.unsent -= memory
+	if c.asleep || c.draining && c.pending == 0 || c.next != nil && c.mayServe(c.next) {
 		c.wake()
 	}
 	c.mu.Unlock()

@@ -114,6 +114,7 @@ func (d *DirectConn) deliver() {
 		c.tail = nil
 	}
 	c.pending--
+	c.unsent -= q.memory
 	c.mu.Unlock()
 	switch q.outcome {
 	case replied, repliedBye:
@@ -138,7 +139,8 @@ func (d *DirectConn) deliver() {
 
 // flatten is the answer in one piece, without its length.
 func (r *Response) flatten() ([]byte, error) {
-	out := make([]byte, 0, r.size())
+	size, _ := r.size()
+	out := make([]byte, 0, size)
 	pos := 0
 	for i := range r.Parts {
 		p := &r.Parts[i]

@@ -1,10 +1,12 @@
 package edge_test
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -290,4 +292,50 @@ func TestCloseAnswersWhatWaits(t *testing.T) {
 		t.Fatal(err)
 	}
 	p.expect(1, "first")
+}
+
+// TestAnswersNotTaken: a client that asks for much and reads slowly has few answers made ahead of it.
+func TestAnswersNotTaken(t *testing.T) {
+	const requests, size = 200, 512 << 10
+	const ahead = 24 // the bound of answers, and what the sockets hold
+	answer := strings.Repeat("x", size)
+	for _, kind := range []string{"tcp", "pipe", "tls"} {
+		t.Run(kind, func(t *testing.T) {
+			var served, received, most atomic.Int64
+			b := start(t, func(q *edge.Request) {
+				if n := served.Add(1) - received.Load(); n > most.Load() {
+					most.Store(n)
+				}
+				r := q.Begin()
+				r.Buf = append(r.Buf, answer...)
+				q.Reply()
+			}, func(o *edge.Options) { o.SendBuffer = 64 << 10 })
+			var p *peer
+			if kind == "tls" {
+				addr, err := b.ListenTLS("SSL", "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{selfSigned(t)}})
+				if err != nil {
+					t.Fatal(err)
+				}
+				socket, err := tls.Dial("tcp", addr.String(), &tls.Config{InsecureSkipVerify: true})
+				if err != nil {
+					t.Fatal(err)
+				}
+				p = newPeer(t, socket)
+			} else {
+				p = b.peer(kind)
+			}
+			var all []byte
+			for i := range int32(requests) {
+				all = append(all, frame(metadata, metadataVersion, i, "x")...)
+			}
+			go p.Write(all)
+			for i := range int32(requests) {
+				p.expect(i, answer)
+				received.Add(1)
+			}
+			if n := most.Load(); n > ahead {
+				t.Errorf("%d answers of %d bytes were made ahead", n, size)
+			}
+		})
+	}
 }

@@ -39,6 +39,7 @@ type Request struct {
 	frame   *Buffer // nil once released
 	charge  int     // bytes of the server's budget that the frame holds
 	reply   Response
+	memory  int     // bytes of the answer that are no file's
 	own     *Buffer // what reply.Buf was borrowed from
 	outcome outcome
 	reason  error
@@ -96,13 +97,6 @@ type File interface {
 	ReadAt(p []byte, off int64) (int, error)
 }
 
-func (p *Part) size() int {
-	if p.File != nil {
-		return p.Len
-	}
-	return len(p.Mem)
-}
-
 // AddMem puts memory behind what Buf holds now.
 func (r *Response) AddMem(mem []byte, done Releaser) {
 	r.Parts = append(r.Parts, Part{At: len(r.Buf), Mem: mem, Done: done})
@@ -113,13 +107,18 @@ func (r *Response) AddFile(f File, off int64, n int, done Releaser) {
 	r.Parts = append(r.Parts, Part{At: len(r.Buf), File: f, Off: off, Len: n, Done: done})
 }
 
-// size is the length of the answer with its four bytes of length.
-func (r *Response) size() int {
-	n := len(r.Buf)
+// size is the length of the answer with its four bytes of length, and how much of it is files'.
+func (r *Response) size() (n, files int) {
+	n = len(r.Buf)
 	for i := range r.Parts {
-		n += r.Parts[i].size()
+		p := &r.Parts[i]
+		if p.File != nil {
+			files += p.Len
+		} else {
+			n += len(p.Mem)
+		}
 	}
-	return n
+	return n + files, files
 }
 
 // Conn is the connection that the request came from.
@@ -196,7 +195,9 @@ func (q *Request) ReplyAndHangup(reason error) {
 }
 
 func (q *Request) send(as outcome) {
-	n := q.reply.size() - 4
+	size, files := q.reply.size()
+	n := size - 4
+	q.memory = size - files
 	if n < 4 && q.Version != TokenVersion { // the check's arguments would be allocated at every call
 		invariant.Check(false, "reply to API key %d without Begin", q.Key)
 	}

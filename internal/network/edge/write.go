@@ -329,8 +329,10 @@ func (w *writer) done() {
 		c.kill(w.bye.reason)
 	}
 	w.sentAll()
+	memory := 0
 	for q := w.batch; q != nil; {
 		next := q.next
+		memory += q.memory
 		q.next = nil
 		q.recycle()
 		q = next
@@ -340,5 +342,5 @@ func (w *writer) done() {
 	w.conn, w.batch, w.q, w.bye, w.err = nil, nil, nil, nil, nil
 	w.part, w.pos = 0, 0
 	c.pools.writers.Put(w)
-	c.written(count)
+	c.written(count, memory)
 }
