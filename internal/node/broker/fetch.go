@@ -572,7 +572,7 @@ func (rd *fetchRead) encode(out *wire.FetchResponsePartitionData, isolation int8
 	case wire.UnknownTopicOrPartition, wire.UnknownTopicID, wire.TopicAuthorizationFailed:
 		out.AbortedTransactions = []wire.FetchResponseAbortedTransaction{} // as Kafka, which has not looked for any
 	}
-	if isolation == 1 && rd.code == wire.None {
+	if isolation == 1 && rd.code == wire.None && !rd.diverging {
 		for i := range rd.aborted {
 			aborted = append(aborted, wire.FetchResponseAbortedTransaction{ProducerID: rd.aborted[i].ProducerID, FirstOffset: rd.aborted[i].FirstOffset})
 		}
