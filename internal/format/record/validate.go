@@ -87,12 +87,9 @@ type Info struct {
 // timestamps, or packed records whose fields do not fill their length. Kafka ignores these or repairs some; no known client
 // sends them.
 func Validate(records []byte, l *Limits) (Info, error) {
-	b, err := onlyBatch(records)
+	b, err := onlyBatch(records, l.RefuseZstd)
 	if err != nil {
 		return Info{}, err
-	}
-	if l.RefuseZstd && b.Codec() == compress.Zstd {
-		return Info{}, early(UnsupportedCompression, "Produce requests before version 7 are not allowed to use zstd")
 	}
 	if err := checkHeader(b, l); err != nil {
 		return Info{}, err
@@ -115,14 +112,22 @@ func Validate(records []byte, l *Limits) (Info, error) {
 	return info, nil
 }
 
+// CheckFrame is Validate as far as it does not depend on the topic: what it finds is wrong with the request.
+func CheckFrame(records []byte, refuseZstd bool) error {
+	_, err := onlyBatch(records, refuseZstd)
+	return err
+}
+
 // onlyBatch takes the one whole batch of format 2 that a partition of a Produce request must be.
-func onlyBatch(records []byte) (Batch, error) {
+func onlyBatch(records []byte, refuseZstd bool) (Batch, error) {
 	b, rest, err := Next(records)
 	switch {
 	case err != nil && !errors.Is(err, ErrShort):
 		return nil, refuseFrame(err)
 	case err != nil || b == nil:
 		return nil, early(InvalidRecord, "a Produce request must hold one whole record batch per partition, %d bytes are none", len(records))
+	case refuseZstd && len(b) >= HeaderSize && b.Codec() == compress.Zstd:
+		return nil, early(UnsupportedCompression, "Produce requests before version 7 are not allowed to use zstd")
 	case len(rest) > 0:
 		return nil, refuseRest(rest)
 	}
