@@ -122,9 +122,9 @@ func (op *produce) start() {
 			case a.part == nil:
 				a.code = unknown
 			case badAcks:
-				a.code = wire.InvalidRequiredAcks
+				a.refuseWith(wire.InvalidRequiredAcks, data.PartitionData[j].Records, op.q.Version)
 			case internalTopic(topic.Name):
-				a.code = wire.InvalidTopic
+				a.refuseWith(wire.InvalidTopic, data.PartitionData[j].Records, op.q.Version)
 			default:
 				op.append(a, data.PartitionData[j].Records)
 				continue
@@ -200,7 +200,7 @@ func (op *produce) append(a *produceAppend, records []byte) {
 	a.size = len(records)
 	limits := limitsOf(a.part.Config())
 	limits.Now = clock.Millis(op.b.world.Now())
-	limits.RefuseZstd = op.q.Version < 7
+	limits.RefuseZstd = op.q.Version < zstdSince
 	batch, err := checkBatch(op.b, records, &limits)
 	if err != nil {
 		a.refuse(err)
@@ -271,6 +271,18 @@ func codecLevel(cfg *config.TopicConfig) int {
 	default:
 		return compress.DefaultLevel
 	}
+}
+
+// zstdSince is the version from which on batches may be packed by zstd (KIP-110).
+const zstdSince = 7
+
+// refuseWith answers with a code, unless the records are wrong by themselves.
+func (a *produceAppend) refuseWith(code wire.Code, records []byte, version int16) {
+	if err := record.CheckFrame(records, version < zstdSince); err != nil {
+		a.refuse(err)
+		return
+	}
+	a.code = code
 }
 
 // refuse maps a validation error to Kafka's answer.
