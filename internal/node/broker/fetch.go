@@ -63,6 +63,7 @@ type fetchRead struct {
 	lastStable    int64
 	logStart      int64
 	diverging     bool
+	cut           bool // the first batch is larger than what was asked for
 	divergeEpoch  int32
 	divergeEnd    int64
 	// aborted is for readers of committed data only.
@@ -309,6 +310,7 @@ func (op *fetch) readOne(p *fetchPartition, left int, minOne bool) fetchRead {
 		return op.unread(rd, err)
 	}
 	if view.Len == 0 {
+		rd.cut = true
 		view.Release()
 		return rd
 	}
@@ -572,7 +574,7 @@ func (rd *fetchRead) encode(out *wire.FetchResponsePartitionData, isolation int8
 	case wire.UnknownTopicOrPartition, wire.UnknownTopicID, wire.TopicAuthorizationFailed:
 		out.AbortedTransactions = []wire.FetchResponseAbortedTransaction{} // as Kafka, which has not looked for any
 	}
-	if isolation == 1 && rd.code == wire.None && !rd.diverging {
+	if isolation == 1 && rd.code == wire.None && !rd.diverging && !rd.cut {
 		for i := range rd.aborted {
 			aborted = append(aborted, wire.FetchResponseAbortedTransaction{ProducerID: rd.aborted[i].ProducerID, FirstOffset: rd.aborted[i].FirstOffset})
 		}
