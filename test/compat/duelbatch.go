@@ -141,7 +141,8 @@ func (b *duelBatch) packPlain(plain []byte) {
 	b.records = packed
 }
 
-// batchFaults are what can be wrong with a batch. Left out is what Moldau refuses and Kafka lets pass or repairs, see record.Validate.
+// batchFaults are what can be wrong with a batch. Left out is what Moldau refuses and Kafka lets pass or repairs, see record.Validate,
+// and what Kafka answers with UNKNOWN_SERVER_ERROR or not at all: codecs that there are not, no records (null).
 var batchFaults = []func(rng *rand.Rand, b *duelBatch, list []duelRecord) []byte{
 	func(_ *rand.Rand, b *duelBatch, _ []duelRecord) []byte { // a wrong CRC
 		p := b.bytes()
@@ -178,11 +179,6 @@ var batchFaults = []func(rng *rand.Rand, b *duelBatch, list []duelRecord) []byte
 		n := []uint32{0, 13, 14, 48, 49, uint32(len(p)), uint32(len(p)) - 13, uint32(len(p)) + 1, 1 << 31, math.MaxUint32}[rng.IntN(10)]
 		binary.BigEndian.PutUint32(p[batchLengthAt:], n)
 		return p
-	},
-	func(rng *rand.Rand, b *duelBatch, list []duelRecord) []byte { // a codec that there is not
-		b.attributes = b.attributes&^7 | int16(5+rng.IntN(3))
-		b.pack(list)
-		return b.bytes()
 	},
 	func(_ *rand.Rand, b *duelBatch, _ []duelRecord) []byte {
 		b.attributes |= batchControl
