@@ -47,14 +47,14 @@ func (s *Store) enqueue(a *Append) {
 type settled struct {
 	head, failed *Append
 	err          error
-	stable       int64
+	bytes        int64       // that became stable
 	onStable     func(int64) // nil when nothing became stable
 }
 
 // tell calls everybody back, with no lock held: they may create and delete logs.
 func (d *settled) tell() {
 	if d.onStable != nil {
-		d.onStable(d.stable)
+		d.onStable(d.bytes)
 	}
 	complete(d.head, d.failed, d.err)
 }
@@ -338,7 +338,7 @@ func (s *Store) finish(l *Log) settled {
 		l.inFlightSynced--
 		a.LogStart = l.start
 	}
-	d := settled{head: head, failed: failed, err: r.err, stable: l.stable}
+	d := settled{head: head, failed: failed, err: r.err, bytes: size(head, failed)}
 	if failed != head {
 		d.onStable = l.onStable
 	}
@@ -423,6 +423,17 @@ func (s *Store) rollBack(l *Log, err error) {
 		l.rebuildProducers()
 	}
 	complete(queued, queued, err)
+}
+
+// size is the bytes that the appends before end brought.
+func size(list, end *Append) int64 {
+	n := 0
+	for a := list; a != end; a = a.next {
+		if !a.Duplicate {
+			n += len(a.Records)
+		}
+	}
+	return int64(n)
 }
 
 func count(list *Append) int {

@@ -99,7 +99,7 @@ type Log struct {
 	snapshotAt         int64              // offset of the newest producer snapshot
 	snapshotBytes      int64              // appended since then
 	snaps              []producerSnapshot // taken at rolls, not written yet
-	onStable           func(int64)
+	onStable           func(bytes int64)
 	err                error // why the log is closed or offline
 	gone               bool  // deleted: its files belong to nobody
 	touched            bool  // written to since Open
@@ -175,9 +175,23 @@ func (l *Log) Stable() int64 {
 	return l.stable
 }
 
+// Offsets are where a log begins and how far it may be read.
+type Offsets struct {
+	// Start, Stable and End are what the Log's methods of these names give, LastStable is LastStableOffset.
+	Start, Stable, LastStable, End int64
+}
+
+// Offsets gives all of them as they are at one moment.
+func (l *Log) Offsets() Offsets {
+	l.mu.Lock()
+	o := Offsets{Start: l.start, Stable: l.stable, LastStable: l.lastStable(), End: l.end}
+	l.mu.Unlock()
+	return o
+}
+
 // OnStable sets what is called, with no lock held, whenever Stable has moved, before
-// the Done of the appends that moved it.
-func (l *Log) OnStable(f func(stable int64)) {
+// the Done of the appends that moved it: by how many bytes.
+func (l *Log) OnStable(f func(bytes int64)) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.onStable = f

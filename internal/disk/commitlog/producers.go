@@ -137,6 +137,11 @@ func (l *Log) Producers() []idempotence.Producer {
 func (l *Log) LastStableOffset() int64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	return l.lastStable()
+}
+
+// lastStable is LastStableOffset. The caller holds mu.
+func (l *Log) lastStable() int64 {
 	lso := l.highWatermark()
 	if first, ok := l.producers.FirstUnstableOffset(); ok {
 		lso = min(lso, first)

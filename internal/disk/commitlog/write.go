@@ -85,7 +85,7 @@ func (l *Log) finishWritten(head, failed *Append, err error) {
 		l.inFlightWritten--
 		a.LogStart = l.start
 	}
-	stable, f := l.stable, l.onStable
+	f := l.onStable
 	l.mu.Unlock()
 	if err != nil && l.store.failure() == nil {
 		l.rebuildProducers()
@@ -93,7 +93,7 @@ func (l *Log) finishWritten(head, failed *Append, err error) {
 	l.store.noteDirty(l, false)
 	l.store.afterRound(bytes)
 	if f != nil && failed != head {
-		f(stable)
+		f(size(head, failed))
 	}
 	complete(head, failed, err)
 	complete(refused, refused, err)

@@ -120,6 +120,7 @@ type Broker struct {
 	// handlers has every API that is served; it never changes.
 	handlers map[int16]handler
 	sessions *sessionCache
+	resumers resumers
 	// maxFetchBytes is fetch.max.bytes.
 	maxFetchBytes int32
 	producerIDs   producerIDs

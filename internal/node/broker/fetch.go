@@ -37,8 +37,9 @@ type fetch struct {
 	full bool
 	// asked is the request's partitions when there is no session.
 	asked []fetchPartition
-	// list is the partitions to serve, in order.
+	// list is the partitions to serve, in order: of a session those that may have something to tell.
 	list  []*fetchPartition
+	heard []*partition.Watch
 	reads []fetchRead
 	bytes int
 	// head is how many bytes of the answer come before its body.
@@ -51,6 +52,7 @@ type fetch struct {
 	// until park has left it alone.
 	mu     sync.Mutex
 	parked parkedFetch
+	next   *fetch // in the queue of the resumers
 }
 
 // fetchRead is what one partition answers.
@@ -64,6 +66,7 @@ type fetchRead struct {
 	logStart      int64
 	diverging     bool
 	cut           bool // the first batch is larger than what was asked for
+	more          bool // there are records that found no room in the answer
 	divergeEpoch  int32
 	divergeEnd    int64
 	// aborted is for readers of committed data only.
@@ -118,6 +121,7 @@ func (b *Broker) takeFetch(q *edge.Request) *fetch {
 
 func (op *fetch) release() {
 	if op.session != nil {
+		op.unlist(op.list)
 		op.b.sessions.release(op.session)
 	}
 	b := op.b
@@ -126,7 +130,7 @@ func (op *fetch) release() {
 	clear(op.reads)
 	op.asked, op.list, op.reads = op.asked[:0], op.list[:0], op.reads[:0]
 	op.q, op.session, op.full, op.failed, op.bytes, op.parked = nil, nil, false, false, 0, parkedFetch{}
-	if max(cap(op.reads), cap(op.asked), cap(op.req.Topics), cap(op.req.ForgottenTopicsData)) <= maxPooledPartitions {
+	if max(cap(op.reads), cap(op.asked), cap(op.req.Topics), cap(op.req.ForgottenTopicsData), cap(op.list), cap(op.heard)) <= maxPooledPartitions {
 		b.fetches.Put(op)
 	}
 }
@@ -153,7 +157,7 @@ func (b *Broker) serveFetch(q *edge.Request) {
 	}
 	op.read()
 	missing := int64(min(op.req.MinBytes, op.req.MaxBytes)) - int64(op.bytes)
-	if op.failed || missing <= 0 || op.req.MaxWaitMs <= 0 || len(op.list) == 0 || !mayPark(b, len(op.list)) {
+	if op.failed || missing <= 0 || op.req.MaxWaitMs <= 0 || op.session == nil && (len(op.list) == 0 || !mayPark(b, len(op.list))) {
 		op.answer()
 		return
 	}
@@ -173,6 +177,11 @@ func (op *fetch) open() wire.Code {
 		if req.SessionEpoch == 0 && len(op.asked) > 0 && len(op.asked) <= maxSessionPartitions {
 			op.begin(usesIDs)
 		}
+		if op.session == nil {
+			for i := range op.asked {
+				op.list = append(op.list, &op.asked[i])
+			}
+		}
 		return wire.None
 	default:
 		s, code := op.b.sessions.acquire(req.SessionID, req.SessionEpoch, usesIDs)
@@ -184,7 +193,7 @@ func (op *fetch) open() wire.Code {
 	}
 }
 
-// collect lists the partitions named in the request.
+// collect copies the partitions named in the request.
 func (op *fetch) collect() {
 	for i := range op.req.Topics {
 		topic := &op.req.Topics[i]
@@ -198,9 +207,6 @@ func (op *fetch) collect() {
 			})
 		}
 	}
-	for i := range op.asked {
-		op.list = append(op.list, &op.asked[i])
-	}
 }
 
 // begin turns a full fetch into a session's first, if there is room for one.
@@ -213,14 +219,36 @@ func (op *fetch) begin(usesIDs bool) {
 	for i := range op.asked {
 		s.put(&op.asked[i])
 	}
+	s.walks(op.b.rules())
 	op.ring()
 }
 
-// ring lists the session's partitions.
+// ring lists all of the session's partitions.
 func (op *fetch) ring() {
-	op.list = op.list[:0]
+	op.heard = op.session.news.Take(op.heard[:0])
+	clear(op.heard)
 	for p := op.session.root.next; p != &op.session.root; p = p.next {
+		p.listed = true
 		op.list = append(op.list, p)
+	}
+}
+
+// hear lists those of the session's partitions that have news, and are not listed yet.
+func (op *fetch) hear() {
+	op.heard = op.session.news.Take(op.heard[:0])
+	for _, w := range op.heard {
+		if p, _ := w.Of.(*fetchPartition); p.next != nil && !p.listed {
+			p.listed = true
+			op.list = append(op.list, p)
+		}
+	}
+	clear(op.heard)
+}
+
+// unlist takes back that the partitions are listed.
+func (op *fetch) unlist(list []*fetchPartition) {
+	for _, p := range list {
+		p.listed = false
 	}
 }
 
@@ -241,10 +269,14 @@ func (op *fetch) update() wire.Code {
 	if len(op.session.parts) == 0 {
 		// Nothing is left to fetch: the session ends, and the answer without an id says so.
 		op.b.sessions.release(op.session)
-		op.session, op.full, op.list = nil, true, op.list[:0]
+		op.session, op.full = nil, true
 		return wire.None
 	}
-	op.ring()
+	if op.session.walks(op.b.rules()) {
+		op.ring()
+	} else {
+		op.hear()
+	}
 	return wire.None
 }
 
@@ -284,7 +316,8 @@ func (op *fetch) readOne(p *fetchPartition, left int, minOne bool) fetchRead {
 	if rd.code = part.CheckEpoch(p.leaderEpoch); rd.code != wire.None {
 		return rd
 	}
-	rd.highWatermark, rd.lastStable, rd.logStart = part.HighWatermark(), part.LastStable(), part.Log().Start()
+	o := part.Offsets()
+	rd.highWatermark, rd.lastStable, rd.logStart = o.Stable, o.LastStable, o.Start
 	if p.lastFetchedEpoch >= 0 && op.diverges(&rd) {
 		if rd.divergeEpoch < 0 {
 			return rd.outOfRange() // where that epoch ended is not known here
@@ -295,14 +328,14 @@ func (op *fetch) readOne(p *fetchPartition, left int, minOne bool) fetchRead {
 	if op.req.IsolationLevel == 1 {
 		limit = rd.lastStable
 	}
-	if p.fetchOffset < rd.logStart || p.fetchOffset > max(limit, part.HighWatermark()) {
-		if p.fetchOffset < rd.logStart || p.fetchOffset > part.Log().End() {
-			return rd.outOfRange()
-		}
-		return rd
+	if p.fetchOffset < rd.logStart || p.fetchOffset > o.End {
+		return rd.outOfRange()
 	}
 	size := min(int(p.maxBytes), left)
-	if p.fetchOffset >= limit || size <= 0 && !minOne || len(op.reads) >= maxFetchPartitionsRead {
+	if p.fetchOffset >= limit {
+		return rd
+	}
+	if rd.more = true; size <= 0 && !minOne || len(op.reads) >= maxFetchPartitionsRead {
 		return rd
 	}
 	view, err := part.Log().Read(p.fetchOffset, limit, max(size, 0), minOne)
@@ -348,7 +381,11 @@ func (op *fetch) find(p *fetchPartition) wire.Code {
 	} else {
 		topic = op.b.table.ByName(p.topic)
 	}
-	if p.part = topic.Partition(p.index); p.part == nil {
+	part := topic.Partition(p.index)
+	if op.session != nil {
+		op.session.find(p, part)
+	}
+	if p.part = part; part == nil {
 		return wire.UnknownTopicOrPartition
 	}
 	return wire.None
@@ -388,26 +425,56 @@ func (b *Broker) readCode(p *partition.Partition, offset int64, err error) wire.
 //
 // The waiter is registered before the second look at the partitions: what
 // arrives between the first read and the registration is seen by that look,
-// what arrives after it by the waiter. The lock keeps whoever the waiter
+// what arrives after it by the waiter. A session's News is both. The lock keeps whoever the waiter
 // calls from touching this fetch before park is done with it.
 func (op *fetch) park(missing int64) {
 	b := op.b
 	op.mu.Lock()
 	defer op.mu.Unlock()
-	w := partition.NewWaiter(missing, func() { b.world.Go("fetch", op.resume) })
-	for _, p := range op.list {
-		p.part.Wait(w)
+	w := partition.NewWaiter(missing, func() { b.resumers.add(b, op) })
+	if op.session == nil {
+		for _, p := range op.list {
+			p.part.Wait(w)
+		}
 	}
 	op.parked = parkedFetch{waiter: w, timer: b.world.AfterFunc(time.Duration(op.req.MaxWaitMs)*time.Millisecond, w.Fire)}
 	op.q.Release() // nothing of the request refers to the frame
 	op.q.OnCancel(w.Fire)
-	for i := range op.reads {
-		if rd := &op.reads[i]; rd.p.part.HighWatermark() != rd.highWatermark || rd.p.part.LastStable() != rd.lastStable {
-			w.Fire()
-			break
-		}
+	if op.session != nil {
+		op.settle()
+		op.session.news.Await(w)
+	} else if op.moved() {
+		w.Fire()
 	}
 	op.dropReads()
+}
+
+// moved tells whether a partition has got something since it was read.
+func (op *fetch) moved() bool {
+	for i := range op.reads {
+		rd := &op.reads[i]
+		if o := rd.p.part.Offsets(); o.Stable != rd.highWatermark || o.LastStable != rd.lastStable {
+			return true
+		}
+	}
+	return false
+}
+
+// settle keeps those partitions of the list that will be looked at again without having news.
+func (op *fetch) settle() {
+	if op.full {
+		return
+	}
+	kept := op.list[:0]
+	for i := range op.reads {
+		if rd := &op.reads[i]; rd.news() || rd.more {
+			kept = append(kept, rd.p)
+		} else {
+			rd.p.listed = false
+		}
+	}
+	clear(op.list[len(kept):])
+	op.list = kept
 }
 
 // mayPark takes room for a fetch that waits, which resume gives back.
@@ -424,13 +491,73 @@ func (op *fetch) resume() {
 	op.mu.Lock()
 	parked := op.parked
 	op.mu.Unlock()
-	op.b.parkedPartitions.Add(-int64(len(op.list)))
 	parked.timer.Stop()
-	for _, p := range op.list {
-		p.part.Leave(parked.waiter)
+	if op.session != nil {
+		op.session.news.Await(nil)
+		op.hear()
+	} else {
+		op.b.parkedPartitions.Add(-int64(len(op.list)))
+		for _, p := range op.list {
+			p.part.Leave(parked.waiter)
+		}
 	}
 	op.read()
 	op.answer()
+}
+
+// resumers run the fetches that have what they waited for: one goroutine for a few of them, since to start one, and to
+// wake a processor for it, costs more than an answer.
+type resumers struct {
+	mu         sync.Mutex // guards what follows, and the next of each fetch in the queue
+	head, last *fetch
+	queued     int
+	running    int
+}
+
+// resumedTogether is how many fetches may wait for each goroutine that resumes.
+const resumedTogether = 8
+
+// add has a fetch resumed. Its bound is that of the connections: each parks one fetch at most.
+func (r *resumers) add(b *Broker, op *fetch) {
+	r.mu.Lock()
+	if op.next = nil; r.last == nil {
+		r.head = op
+	} else {
+		r.last.next = op
+	}
+	r.last = op
+	r.queued++
+	start := r.queued > r.running*resumedTogether
+	if start {
+		r.running++
+	}
+	r.mu.Unlock()
+	if start {
+		b.world.Go("fetch", r.run)
+	}
+}
+
+func (r *resumers) run() {
+	for op := r.take(); op != nil; op = r.take() {
+		op.resume()
+	}
+}
+
+// take gives the next fetch; nil ends the goroutine.
+func (r *resumers) take() *fetch {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	op := r.head
+	if op == nil {
+		r.running--
+		return nil
+	}
+	if r.head = op.next; r.head == nil {
+		r.last = nil
+	}
+	op.next = nil
+	r.queued--
+	return op
 }
 
 // refuse answers the whole fetch with one error.
@@ -495,6 +622,10 @@ func (op *fetch) hold(wait int32) {
 		if op.session != nil {
 			op.b.sessions.remove(op.session.id)
 		}
+	} else {
+		for _, p := range op.list {
+			op.session.news.Add(&p.watch)
+		}
 	}
 	resp := q.Begin()
 	resp.Buf = op.resp.Append(resp.Buf, q.Version)
@@ -518,6 +649,9 @@ func (op *fetch) fill() {
 	topics := 0
 	for i := range op.reads {
 		rd := op.reads[i]
+		if op.session != nil && rd.view.Len == 0 && (rd.more || rd.code != wire.None || rd.diverging) {
+			op.session.news.Add(&rd.p.watch) // before those that gave something
+		}
 		if !op.full && !rd.news() {
 			continue
 		}
@@ -557,7 +691,11 @@ func (op *fetch) told(rd *fetchRead) {
 	if rd.code != wire.None {
 		rd.p.sentHighWatermark = -2
 	}
-	if rd.view.Len > 0 && !op.full {
+	if rd.view.Len == 0 {
+		return
+	}
+	op.session.news.Add(&rd.p.watch) // unless the client goes on, or forgets it, it is answered again
+	if !op.full {
 		unlink(rd.p)
 		op.session.pushBack(rd.p)
 	}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/moldau/moldau/internal/clock"
 	"github.com/moldau/moldau/internal/format/wire"
+	"github.com/moldau/moldau/internal/machine/acl"
 	"github.com/moldau/moldau/internal/node/partition"
 )
 
@@ -19,6 +20,8 @@ const (
 	// sessionEvictAfter is how long a session must be unused before another
 	// client's new session may take its slot.
 	sessionEvictAfter = 2 * time.Minute
+	// walkEvery is after which time a fetch looks at all partitions of its session again.
+	walkEvery = 500 * time.Millisecond
 )
 
 // fetchPartition is one partition of a fetch: what the client asks for, and,
@@ -41,7 +44,12 @@ type fetchPartition struct {
 	sentHighWatermark int64
 	sentLogStart      int64
 
-	next, prev *fetchPartition
+	// watch has the session told of what the partition gets.
+	watch partition.Watch
+	// listed tells that the request under way looks at it.
+	listed bool
+
+	next, prev *fetchPartition // nil once it is not in the session any more
 }
 
 type fetchKey struct {
@@ -62,6 +70,12 @@ type fetchSession struct {
 	counted  int // of its partitions, those in the cache's sum
 
 	parts map[fetchKey]*fetchPartition
+	// news are the partitions to look at with the next fetch: those that got something, and those that the client or the last
+	// answer left something to do for. A walk over all of them, which finds what nobody tells (a log's new start, an
+	// epoch), is due every walkEvery and whenever the rules of access have changed.
+	news   partition.News
+	walked time.Duration
+	rules  *acl.Set
 	// root is the sentinel of the ring of partitions in the order they are
 	// served; those that gave data move to the end, so that no partition starves.
 	root fetchPartition
@@ -89,6 +103,7 @@ func (s *fetchSession) put(q *fetchPartition) bool {
 	if old, ok := s.parts[k]; ok {
 		old.fetchOffset, old.logStart = q.fetchOffset, q.logStart
 		old.leaderEpoch, old.lastFetchedEpoch, old.maxBytes = q.leaderEpoch, q.lastFetchedEpoch, q.maxBytes
+		s.news.Add(&old.watch)
 		return true
 	}
 	if len(s.parts) >= maxSessionPartitions {
@@ -96,16 +111,49 @@ func (s *fetchSession) put(q *fetchPartition) bool {
 	}
 	p := *q
 	p.sentHighWatermark, p.sentLogStart = -1, -1
+	p.watch.Of = &p
 	s.parts[k] = &p
 	s.pushBack(&p)
+	s.news.Add(&p.watch)
 	return true
 }
 
 func (s *fetchSession) forget(k fetchKey) {
 	if p, ok := s.parts[k]; ok {
 		unlink(p)
+		p.unwatch()
 		delete(s.parts, k)
 	}
+}
+
+// find notes where the partition is, and has the session told of what it gets.
+func (s *fetchSession) find(p *fetchPartition, part *partition.Partition) {
+	p.unwatch()
+	if p.part = part; part != nil {
+		part.Watch(&p.watch, &s.news)
+	}
+}
+
+func (p *fetchPartition) unwatch() {
+	if p.part != nil {
+		p.part.Unwatch(&p.watch)
+	}
+}
+
+// end has no partition tell the session any more.
+func (s *fetchSession) end() {
+	for _, p := range s.parts {
+		p.unwatch()
+	}
+}
+
+// walks tells whether all partitions are due to be looked at, and notes that they will be.
+func (s *fetchSession) walks(rules *acl.Set) bool {
+	if s.lastUsed-s.walked < walkEvery && s.rules == rules {
+		return false
+	}
+	s.walked, s.rules = s.lastUsed, rules
+	return true
 }
 
 // sessionCache holds the sessions of all connections.
@@ -153,11 +201,14 @@ func (c *sessionCache) count(s *fetchSession, partitions int) {
 	s.counted = partitions
 }
 
-// drop forgets a session. mu is held.
+// drop forgets a session; one that is busy ends when it is released. mu is held.
 func (c *sessionCache) drop(s *fetchSession) {
 	if c.sessions[s.id] == s {
 		delete(c.sessions, s.id)
 		c.count(s, 0)
+	}
+	if !s.busy {
+		s.end()
 	}
 }
 
@@ -201,7 +252,7 @@ func (c *sessionCache) release(s *fetchSession) {
 	if c.sessions[s.id] == s {
 		c.count(s, len(s.parts))
 	}
-	if len(s.parts) == 0 || c.partitions > maxCachedPartitions {
+	if len(s.parts) == 0 || c.partitions > maxCachedPartitions || c.sessions[s.id] != s {
 		c.drop(s) // its client asks for everything again
 	}
 	c.mu.Unlock()
@@ -214,4 +265,12 @@ func (c *sessionCache) remove(id int32) {
 		c.drop(s)
 	}
 	c.mu.Unlock()
+}
+
+// rules are those of access, nil where everybody may do everything.
+func (b *Broker) rules() *acl.Set {
+	if b.authorizer == nil {
+		return nil
+	}
+	return b.authorizer.Rules()
 }

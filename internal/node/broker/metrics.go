@@ -191,11 +191,15 @@ func (op *fetch) count() {
 		}
 	}
 	s.Add(countBytesOut, uint64(op.bytes))
-	s.Add(countFetches, uint64(len(op.reads)))
+	fetches := uint64(len(op.reads))
+	if op.session != nil {
+		fetches = uint64(len(op.session.parts)) // those without news were not looked at
+	}
+	s.Add(countFetches, fetches)
 	if failed > 0 {
 		s.Add(countFailedFetches, failed)
 	}
-	f.nones.Shard(op.q.Conn().ID()).Add(int(wire.KeyFetch), uint64(len(op.reads))-failed)
+	f.nones.Shard(op.q.Conn().ID()).Add(int(wire.KeyFetch), fetches-failed)
 }
 
 // topicFigures are the counters that there are for each topic: the name behind

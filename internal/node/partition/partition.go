@@ -25,14 +25,12 @@ type Partition struct {
 	waiting     waitList
 	// Counts are for whoever serves the partition to clients.
 	Counts Counts
-	// seenSize is the log's size when waiters were last told of it.
-	seenSize atomic.Int64
 }
 
 func newPartition(topic string, id wire.UUID, index int32, l *commitlog.Log) *Partition {
 	p := &Partition{Topic: topic, TopicID: id, Index: index}
 	p.log.Store(l)
-	l.OnStable(func(int64) { p.advanced() })
+	l.OnStable(p.waiting.notify)
 	return p
 }
 
@@ -52,6 +50,9 @@ func (p *Partition) Closed() bool { return p.closed.Load() }
 // HighWatermark is the offset below which consumers may read: with one
 // replica, what its log holds as durably as the topic demands.
 func (p *Partition) HighWatermark() int64 { return p.Log().Stable() }
+
+// Offsets are those of the partition's log, of which Stable is the high watermark.
+func (p *Partition) Offsets() commitlog.Offsets { return p.Log().Offsets() }
 
 // LastStable is the offset below which a read_committed consumer may read.
 func (p *Partition) LastStable() int64 {
@@ -73,37 +74,30 @@ func (p *Partition) CheckEpoch(epoch int32) wire.Code {
 
 // Wait registers w: it is told of every byte that becomes visible until Leave.
 func (p *Partition) Wait(w *Waiter) {
-	if !p.waiting.any.Load() {
-		p.seenSize.Store(p.Log().Size())
-	}
 	p.waiting.add(w)
 	if p.Closed() {
 		w.Fire()
 	}
 }
 
-// advanced tells the waiters that more is visible. How much is the growth of
-// the log, and at least one byte: a log may shrink by retention in between.
-func (p *Partition) advanced() {
-	if !p.waiting.any.Load() {
-		return
-	}
-	size := p.Log().Size()
-	p.waiting.notify(max(size-p.seenSize.Swap(size), 1))
-}
-
 // Leave takes w out.
 func (p *Partition) Leave(w *Waiter) { p.waiting.remove(w) }
+
+// Watch has n told, by w, of all that becomes visible and of the partition's end, until Unwatch.
+func (p *Partition) Watch(w *Watch, n *News) {
+	p.waiting.watch(w, n)
+	if p.Closed() {
+		w.Note(1)
+	}
+}
+
+// Unwatch takes w out, if it is in.
+func (p *Partition) Unwatch(w *Watch) { p.waiting.unwatch(w) }
 
 // close marks the partition deleted and lets its waiters go.
 func (p *Partition) close() {
 	p.closed.Store(true)
-	p.waiting.mu.Lock()
-	due := append([]*Waiter(nil), p.waiting.waiters...)
-	p.waiting.mu.Unlock()
-	for _, w := range due {
-		w.Fire()
-	}
+	p.waiting.release()
 }
 
 // CoordinatorLog is the partition as a coordinator's log (node/coordinator.Log).
