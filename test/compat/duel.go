@@ -27,6 +27,7 @@ import (
 // side answers, the other has duelPatience.
 const (
 	duelQuiet    = 120 * time.Millisecond
+	duelPause    = 15 * time.Millisecond // for older questions, once the newest is answered
 	duelPatience = 20 * time.Second
 	maxAnswer    = 16 << 20
 	duelShown    = 3  // differences that are told of one discipline
@@ -47,7 +48,7 @@ type discipline struct {
 }
 
 // disciplines are all there are, in the order in which they are played.
-var disciplines = []discipline{topicsDuel, dataDuel}
+var disciplines = []discipline{topicsDuel, dataDuel, groupsDuel}
 
 // duels is the part of a run that plays them.
 type duels struct{ *suite }
@@ -182,6 +183,8 @@ type question struct {
 	silent bool
 	// late marks questions about what the controller decided: Kafka's broker learns of it a little later, and is asked again.
 	late bool
+	// mayClose questions are so wrong that both brokers may close the connection instead of answering.
+	mayClose bool
 	// newest asks in the newest version that both know: for questions that a game learns from.
 	newest bool
 	// again tells of an answer that another will follow soon, as CONCURRENT_TRANSACTIONS: each side is asked until it says
@@ -276,8 +279,16 @@ func (g *game) put(q question) (*exchange, error) {
 
 // settle compares what has been answered, until nothing more comes.
 func (g *game) settle() error {
+	quiet := duelQuiet
+	if g.discipline.prompt {
+		quiet = duelPatience
+	}
+	asked := g.waiting[len(g.waiting)-1]
 	for len(g.waiting) > 0 {
-		e, err := g.next()
+		if !slices.Contains(g.waiting, asked) {
+			quiet = duelPause
+		}
+		e, err := g.next(quiet)
 		if e == nil || err != nil {
 			return err
 		}
@@ -289,12 +300,8 @@ func (g *game) settle() error {
 	return nil
 }
 
-// next is an exchange that both sides have answered, nil when nobody answers.
-func (g *game) next() (*exchange, error) {
-	quiet := duelQuiet
-	if g.discipline.prompt {
-		quiet = duelPatience
-	}
+// next is an exchange that both sides have answered, nil when nobody answers while it is quiet for so long.
+func (g *game) next(quiet time.Duration) (*exchange, error) {
 	timer := time.NewTimer(quiet)
 	defer timer.Stop()
 	var cases []reflect.SelectCase
@@ -315,6 +322,9 @@ func (g *game) next() (*exchange, error) {
 	}
 	e, i := g.waiting[of[chosen][0]], of[chosen][1]
 	first, err := value.Interface().(answer).take()
+	if errors.Is(err, errClosed) && e.q.mayClose {
+		return e, g.bothClose(e.q.conn, 1-i)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %s: %w", e.text, g.sides[i].name, err)
 	}
@@ -326,7 +336,27 @@ func (g *game) next() (*exchange, error) {
 	return e, nil
 }
 
+// bothClose wants a side to have closed a connection, too, and opens it again on both.
+func (g *game) bothClose(conn, other int) error {
+	if resp, err := g.sides[other].conns[conn].receive(duelPatience); !errors.Is(err, errClosed) {
+		return fmt.Errorf("%s closes the connection, %s answers %s %v", g.sides[1-other].name, g.sides[other].name, g.sides[other].text(resp), err)
+	}
+	for _, p := range g.sides {
+		c, err := dialDuel(p.conns[conn].c.RemoteAddr().String())
+		if err != nil {
+			return err
+		}
+		p.conns[conn].close()
+		p.conns[conn] = c
+	}
+	return nil
+}
+
 func (g *game) compare(e *exchange) error {
+	if e.answers == [2]kmsg.Response{} {
+		g.log = append(g.log, "  both close the connection")
+		return nil
+	}
 	for side := range e.answers {
 		for i := 0; e.q.again != nil && e.q.again(e.answers[side]) && i < lateAgain; i++ {
 			if err := g.askAgain(e, side); err != nil {
@@ -463,6 +493,8 @@ type duelConn struct {
 	answers chan answer
 }
 
+var errClosed = errors.New("the connection was closed")
+
 // answer is one response, or why there is none.
 type answer struct {
 	resp kmsg.Response
@@ -471,7 +503,7 @@ type answer struct {
 
 func (a answer) take() (kmsg.Response, error) {
 	if a.resp == nil && a.err == nil {
-		return nil, errors.New("the connection was closed")
+		return nil, errClosed
 	}
 	return a.resp, a.err
 }
