@@ -1,7 +1,5 @@
 package node
 
-import "log/slog"
-
 // started tells that clients are served.
 func (n *monitor) started() {
 	img := n.quorum.Image()
@@ -22,6 +20,3 @@ func (n *monitor) stopped(err error) {
 	}
 	n.o.Logger.Info("the node has stopped; its directories are as Kafka leaves them", "node", n.static.NodeID())
 }
-
-// ofDirectory is the logger of a data directory: all its lines name it.
-func (n *monitor) ofDirectory(dir string) *slog.Logger { return n.o.Logger.With("dir", dir) }

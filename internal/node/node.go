@@ -269,7 +269,7 @@ func (n *Node) openStores() error {
 func (n *Node) storeOptions(dir string) commitlog.StoreOptions {
 	cfg := n.static
 	return commitlog.StoreOptions{
-		FS: n.o.FS, Dir: dir, World: n.o.World, Logger: n.monitor.ofDirectory(dir),
+		FS: n.o.FS, Dir: dir, World: n.o.World, Logger: n.o.Logger,
 		JournalFileBytes: cfg.GetLong("moldau.journal.segment.bytes"), TailBytes: cfg.GetLong("moldau.tail.bytes"),
 		RecoveryThreads:    cfg.GetInt("num.recovery.threads.per.data.dir"),
 		RetentionCheckMs:   cfg.GetLong("log.retention.check.interval.ms"),

@@ -358,8 +358,8 @@ func aclError(code int16, message *string) error {
 	case errors.Is(err, kerr.SecurityDisabled):
 		return errNoAuthorizer
 	case errors.Is(err, kerr.ClusterAuthorizationFailed):
-		return fmt.Errorf("%w: rules are shown to those who may Describe the cluster, and changed by those who may Alter it; "+
-			"`moldau acl add --allow-principal … --operation Alter --cluster`, run by one of super.users, allows it", err)
+		return fmt.Errorf("CLUSTER_AUTHORIZATION_FAILED: rules are shown to those who may Describe the cluster, and changed by those who may Alter it; " +
+			"`moldau acl add --allow-principal … --operation Alter --cluster`, run by one of super.users, allows it")
 	case message != nil && strings.HasPrefix(*message, "CIDR-based ACL"):
 		return fmt.Errorf("%s This cluster can be raised to it with Kafka's kafka-features upgrade, if all its nodes know it: `moldau cluster features`", *message)
 	case message != nil && *message != "":

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -137,10 +138,20 @@ func (c *connection) ask(f func(ctx context.Context, cl *kgo.Client) error) erro
 // explain turns a broker's error code into what it means.
 func explain(err error) error {
 	var k *kerr.Error
+	if errors.As(err, &k) && denied(k) {
+		return fmt.Errorf("%s: this user lacks a right: the node's log names it, and `moldau acl explain`, run by an administrator, says what would give it", k.Message)
+	}
 	if errors.As(err, &k) && err.Error() == k.Error() {
 		return fmt.Errorf("%s: %s", k.Message, strings.TrimSuffix(k.Description, "."))
 	}
 	return err
+}
+
+// denied tells whether a broker's error is that a rule is missing.
+func denied(err error) bool {
+	return slices.ContainsFunc([]error{
+		kerr.TopicAuthorizationFailed, kerr.GroupAuthorizationFailed, kerr.ClusterAuthorizationFailed, kerr.TransactionalIDAuthorizationFailed,
+	}, func(e error) bool { return errors.Is(err, e) })
 }
 
 // ofTopic is an error about a topic; message is what the node sent along.
@@ -153,7 +164,7 @@ func ofTopic(topic string, err error, message string) error {
 
 // withMessage is a broker's error with the words it sent along.
 func withMessage(err error, message string) error {
-	if err == nil || message == "" {
+	if err == nil || message == "" || denied(err) {
 		return explain(err)
 	}
 	return errors.New(message)

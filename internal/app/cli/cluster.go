@@ -42,7 +42,7 @@ Without a subcommand it does what 'moldau cluster describe' does.`,
 // along or else in Kafka's.
 func codeError(code int16, message *string) error {
 	err := kerr.ErrorForCode(code)
-	if err != nil && message != nil && *message != "" {
+	if err != nil && message != nil && *message != "" && !denied(err) {
 		return errors.New(*message)
 	}
 	return explain(err)

@@ -148,6 +148,7 @@ func TestDoctorOnFigures(t *testing.T) {
 		"kafka_log_logmanager_logdirectoryoffline{logdirectory=\"/d\"} 1\n":                             {failure, "/d"},
 		"process_open_fds 900\nprocess_max_fds 1000\n":                                                  {warning, "900 of at most 1000"},
 		"process_open_fds 10\nprocess_max_fds 1000\nkafka_log_logmanager_logdirectoryoffline{d=\"\"} 0": {fine, "no trouble"},
+		"moldau_directory_refused_batches_total{directory=\"/data\"} 3\n":                               {warning, "refused 3 batches"},
 	} {
 		expect(t, examine(t, nil, func(d *doctor) { d.judgeMetrics(text) }), want[0], want[1])
 	}

@@ -144,6 +144,8 @@ func (d *doctor) judgeMetrics(text string) {
 			d.add("cleaner", failure, "see the node's log for the reason; `moldau log verify` checks the files", "compaction has given up a log: %s", labels)
 		case name == "kafka_log_logmanager_logdirectoryoffline" && v > 0:
 			d.add("directory", failure, "repair the disk, then restart the node", "the node has taken a data directory offline: %s", labels)
+		case name == "moldau_directory_refused_batches_total" && v > 0:
+			d.add("space", warning, "make room, or shorten log.retention.ms or log.retention.bytes", "the node has refused %.0f batches since it started because the disk was full: %s", v, labels)
 		case labels == "":
 			values[name] = v
 		}

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -14,6 +15,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/moldau/moldau/internal/clock"
 )
 
 // maxLine bounds one record read from the input.
@@ -29,6 +32,7 @@ type producing struct {
 	compression string
 	acks        string
 	linger      time.Duration
+	patience    time.Duration
 	transaction string
 	verbose     bool
 }
@@ -55,6 +59,7 @@ line is an object {"key": …, "value": …, "headers": {…}, "partition": …,
 		},
 	}
 	p.flags(cmd)
+	cmd.PersistentFlags().Lookup("json").Usage = "take each line as a record in JSON"
 	f := cmd.Flags()
 	f.StringVarP(&p.separator, "key-separator", "k", "", "what stands between key and value in a line; none means that lines are values")
 	f.StringArrayVarP(&p.headers, "header", "H", nil, "a header for every record, key=value; may be repeated")
@@ -62,6 +67,7 @@ line is an object {"key": …, "value": …, "headers": {…}, "partition": …,
 	f.StringVarP(&p.compression, "compression", "z", "none", "none, gzip, snappy, lz4 or zstd")
 	f.StringVar(&p.acks, "acks", "all", "all, leader or none")
 	f.DurationVar(&p.linger, "linger", 5*time.Millisecond, "how long to wait for a fuller batch")
+	f.DurationVar(&p.patience, "timeout", 2*time.Minute, "give up when no record was acknowledged for this long; 0 for never")
 	f.StringVar(&p.transaction, "transactional-id", "", "write all lines in one transaction of this id: readers of committed data see all of them or none")
 	f.BoolVarP(&p.verbose, "verbose", "v", false, "print where each record went")
 	return cmd
@@ -150,7 +156,10 @@ func (p *producing) run() error {
 
 // send reads the input and produces it.
 func (p *producing) send(cl *kgo.Client, headers []kgo.RecordHeader) error {
-	out := &outcomes{p: p}
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	out := newOutcomes(p, cancel)
+	defer out.end()
 	lines := bufio.NewScanner(p.in)
 	lines.Buffer(make([]byte, 0, 64<<10), maxLine)
 	progress := newProgress(p.err)
@@ -163,20 +172,19 @@ func (p *producing) send(cl *kgo.Client, headers []kgo.RecordHeader) error {
 		n++
 		r, err := p.record(lines.Bytes())
 		if err != nil {
-			return errors.Join(fmt.Errorf("line %d of the input: %w", n, err), cl.Flush(context.Background()))
+			return errors.Join(fmt.Errorf("line %d of the input: %w", n, err), cl.Flush(ctx))
 		}
 		r.Headers = append(r.Headers, headers...)
-		cl.Produce(context.Background(), r, out.note)
+		out.sent()
+		cl.Produce(ctx, r, out.note)
 		sent += int64(len(r.Key) + len(r.Value))
 		progress.show(func(w io.Writer) { fmt.Fprintf(w, "%s sent, %s", count(n, "record"), size(sent)) })
 	}
 	if err := lines.Err(); err != nil {
 		return fmt.Errorf("line %d of the input: %w", n+1, err)
 	}
-	if err := cl.Flush(context.Background()); err != nil {
-		return err
-	}
-	return out.failed()
+	err := cl.Flush(ctx)
+	return cmp.Or(out.failed(), err)
 }
 
 func (p *producing) fixedHeaders() ([]kgo.RecordHeader, error) {
@@ -235,16 +243,63 @@ func (p *producing) fromJSON(line []byte, r *kgo.Record) error {
 	return nil
 }
 
-// outcomes gathers what became of the records.
+// outcomes gathers what became of the records, and ends a run in which nothing moves: a client tries for ever what a node refuses for now.
 type outcomes struct {
-	p   *producing
-	mu  sync.Mutex // guards err and the output
-	err error
+	p       *producing
+	mu      sync.Mutex // guards what follows, and the output
+	err     error
+	waiting int // records that were sent and not settled
+	timer   clock.Timer
+}
+
+// newOutcomes calls giveUp when no record was settled for --timeout while some wait.
+func newOutcomes(p *producing, giveUp func()) *outcomes {
+	o := &outcomes{p: p}
+	if p.patience > 0 {
+		o.timer = (&clock.Real{}).AfterFunc(p.patience, func() {
+			o.mu.Lock()
+			if o.err == nil {
+				o.err = fmt.Errorf("topic %s: no record was acknowledged for %v: the node is too slow, or refuses them for now, as with a full disk: see its log, or `moldau doctor`", p.topic, p.patience)
+			}
+			o.mu.Unlock()
+			giveUp()
+		})
+		o.timer.Stop()
+	}
+	return o
+}
+
+// move restarts the timer while records wait. The caller holds mu.
+func (o *outcomes) move(records int) {
+	began := o.waiting == 0
+	o.waiting += records
+	switch {
+	case o.timer == nil:
+	case o.waiting == 0:
+		o.timer.Stop()
+	case began || records < 0:
+		o.timer.Reset(o.p.patience)
+	}
+}
+
+// sent notes that a record is about to be sent.
+func (o *outcomes) sent() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.move(1)
+}
+
+// end ends the watch.
+func (o *outcomes) end() {
+	if o.timer != nil {
+		o.timer.Stop()
+	}
 }
 
 func (o *outcomes) note(r *kgo.Record, err error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	o.move(-1)
 	switch {
 	case err != nil && o.err == nil:
 		o.err = fmt.Errorf("topic %s: %w", o.p.topic, explain(err))
