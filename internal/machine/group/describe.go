@@ -1,6 +1,7 @@
 package group
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/moldau/moldau/internal/format/wire"
@@ -56,11 +57,11 @@ func (m *Machine) DescribeGroup(id string, version int16) wire.DescribeGroupsRes
 	return out
 }
 
-// ListGroups lists the groups whose state and type are among those given; none given means all. Case and blanks
-// around a state do not matter.
+// ListGroups lists the groups whose state and type are among those given; none given means all. The case of both and
+// blanks around a state do not matter.
 func (m *Machine) ListGroups(states, types []string) []wire.ListGroupsResponseListedGroup {
 	list := m.listKinds(states, types)
-	if len(types) > 0 && !containsFold(types, classicType) {
+	if len(types) > 0 && !namesType(types, classicType) {
 		return list
 	}
 	for _, id := range sortedKeys(m.groups) {
@@ -82,4 +83,9 @@ func containsFold(list []string, s string) bool {
 		}
 	}
 	return false
+}
+
+// namesType says whether a list of types names one; there must be no blanks around it.
+func namesType(types []string, typ string) bool {
+	return slices.ContainsFunc(types, func(s string) bool { return strings.EqualFold(s, typ) })
 }

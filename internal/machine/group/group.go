@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"unicode/utf16"
 
 	"github.com/moldau/moldau/internal/format/wire"
 	"github.com/moldau/moldau/internal/invariant"
@@ -93,7 +94,9 @@ func (mb *member) matches(protocols []wire.JoinGroupRequestProtocol) bool {
 // satisfied says whether the member need not heartbeat now: it waits for us, not we for it.
 func (mb *member) satisfied() bool { return !mb.isNew && (mb.join != 0 || mb.sync != 0) }
 
-// names calls f once for each protocol name; a name that is given twice counts once.
+// names calls f once for each protocol name.
+//
+// Differs from Kafka: a name that is given twice counts once. There it counts twice, so that it seems to be no protocol of all members.
 func (mb *member) names(f func(string)) {
 	for i := range mb.protocols {
 		if !mb.protocols[i].again {
@@ -144,6 +147,9 @@ func newGroup(id string) *group {
 }
 
 // hollow says that nothing is left that makes the group exist.
+//
+// Differs from Kafka: a group that no record tells of, as one without members whose last offset was deleted, is forgotten at once; Kafka
+// keeps it in memory until it next looks for offsets that have expired, or until it starts again.
 func (g *group) hollow() bool {
 	return !g.durable && len(g.members) == 0 && len(g.pending) == 0 && len(g.offsets) == 0 &&
 		len(g.open) == 0 && g.unsettled == 0
@@ -317,7 +323,8 @@ func (g *group) supports(protocolType string, protocols []wire.JoinGroupRequestP
 }
 
 // vote chooses the protocol: of those that all members support, each member votes for the one it names first.
-// On a tie the one that was voted for by the older member wins; Kafka leaves that to chance.
+// On a tie the one wins that comes first in the hash table in which Kafka counts; if that does not tell, either, the one
+// that the older member has voted for.
 func (g *group) vote() string {
 	votes := map[string]int{}
 	best := ""
@@ -328,12 +335,22 @@ func (g *group) vote() string {
 	}
 	for _, mb := range g.order {
 		for i := range mb.protocols {
-			if name := mb.protocols[i].name; votes[name] > votes[best] {
+			name := mb.protocols[i].name
+			if votes[name] > votes[best] || votes[name] == votes[best] && bucket(name) < bucket(best) {
 				best = name
 			}
 		}
 	}
 	return best
+}
+
+// bucket is where a name is in a small hash table of Java's.
+func bucket(name string) int32 {
+	var h int32
+	for _, unit := range utf16.Encode([]rune(name)) {
+		h = 31*h + int32(unit)
+	}
+	return (h ^ int32(uint32(h)>>16)) & 15
 }
 
 // electJoined makes sure that the leader is among those that have joined; false if nobody has.
@@ -372,6 +389,9 @@ func (g *group) nextGeneration(wall int64) {
 
 // subscribe works out which topics the members of a consumer group subscribe to. What cannot be read leaves
 // the coordinator unaware of them, as in Kafka.
+//
+// Differs from Kafka: that holds for everything that cannot be read. Where a subscription has more topics than bytes, Kafka's members wait
+// for their answers for ever.
 func (g *group) subscribe() {
 	g.topics, g.aware = nil, false
 	if !g.usesConsumerProtocol() {

@@ -198,7 +198,7 @@ func (fx *Effects) Record(records ...Record) {
 func (ks *kinds) listKinds(states, types []string) []wire.ListGroupsResponseListedGroup {
 	var list []wire.ListGroupsResponseListedGroup
 	for _, k := range ks.list {
-		if len(types) > 0 && !containsFold(types, k.Type()) {
+		if len(types) > 0 && !namesType(types, k.Type()) {
 			continue
 		}
 		for _, id := range k.IDs() {

@@ -46,7 +46,7 @@ func serveOffsetFetch(b *Broker, q *edge.Request, m *wire.OffsetFetchRequest, an
 		return
 	}
 	img := b.image()
-	set := make(map[string][]wire.OffsetFetchResponseTopics) // what is answered here
+	var set [][]wire.OffsetFetchResponseTopics // what is answered here, for each group
 	var refused []wire.OffsetFetchResponseGroup
 	groups := m.Groups[:0]
 	for _, g := range m.Groups {
@@ -55,24 +55,25 @@ func serveOffsetFetch(b *Broker, q *edge.Request, m *wire.OffsetFetchRequest, an
 			continue
 		}
 		kept := g.Topics[:0]
+		var own []wire.OffsetFetchResponseTopics
 		for j := range g.Topics {
 			t := &g.Topics[j]
 			if q.Version >= 10 {
 				topic, ok := img.TopicByID(t.TopicID)
 				if !ok {
-					set[g.GroupID] = append(set[g.GroupID], noOffsets(t, wire.UnknownTopicID))
+					own = append(own, noOffsets(t, wire.UnknownTopicID))
 					continue
 				}
 				t.Name = topic.Name
 			}
 			if !b.allowed(q, acl.Describe, acl.Topic, t.Name) {
-				set[g.GroupID] = append(set[g.GroupID], noOffsets(t, wire.TopicAuthorizationFailed))
+				own = append(own, noOffsets(t, wire.TopicAuthorizationFailed))
 				continue
 			}
 			kept = append(kept, *t)
 		}
 		g.Topics = kept
-		groups = append(groups, g)
+		groups, set = append(groups, g), append(set, own)
 	}
 	m.Groups = groups
 	b.groups.OffsetFetch(m, client(q), q.Version, func(resp *wire.OffsetFetchResponse) {
@@ -87,7 +88,7 @@ func serveOffsetFetch(b *Broker, q *edge.Request, m *wire.OffsetFetchRequest, an
 				}
 			}
 			if g.ErrorCode == wire.None {
-				g.Topics = append(g.Topics, set[g.GroupID]...)
+				g.Topics = append(g.Topics, set[i]...)
 			}
 		}
 		resp.Groups = append(resp.Groups, refused...)
@@ -172,17 +173,31 @@ func serveOffsetDelete(b *Broker, q *edge.Request, m *wire.OffsetDeleteRequest, 
 		if len(known.Partitions) > 0 {
 			kept = append(kept, known)
 		}
-		if len(bad.Partitions) > 0 {
-			refused = append(refused, bad)
+		if len(bad.Partitions) > 0 || !ok {
+			refused = mergeDeleted(refused, bad)
 		}
 	}
 	m.Topics = kept
 	b.groups.OffsetDelete(m, client(q), q.Version, func(resp *wire.OffsetDeleteResponse) {
-		if resp.ErrorCode == wire.None {
-			resp.Topics = append(resp.Topics, refused...)
+		if resp.ErrorCode == wire.None && len(refused) > 0 { // what is refused comes first, as in Kafka
+			for i := range resp.Topics {
+				refused = mergeDeleted(refused, resp.Topics[i])
+			}
+			resp.Topics = refused
 		}
 		answer(resp)
 	})
+}
+
+// mergeDeleted adds a topic to an answer, to its other partitions if there are any.
+func mergeDeleted(list []wire.OffsetDeleteResponseTopic, t wire.OffsetDeleteResponseTopic) []wire.OffsetDeleteResponseTopic {
+	for i := range list {
+		if list[i].Name == t.Name {
+			list[i].Partitions = append(list[i].Partitions, t.Partitions...)
+			return list
+		}
+	}
+	return append(list, t)
 }
 
 // serveDescribeGroups describes groups that the peer may describe, with what it may do to them if it asks.

@@ -1,7 +1,6 @@
 package broker
 
 import (
-	"fmt"
 	"strconv"
 	"strings"
 
@@ -156,21 +155,24 @@ func (b *Broker) findCoordinator(q *edge.Request, m *wire.FindCoordinatorRequest
 		node, host, port, code = -1, "", -1, wire.InvalidRequest
 	case coordinatorTopic(m.KeyType, q.Version) == "":
 		node, host, port = -1, "", -1
-		code, message = wire.InvalidRequest, fmt.Sprintf("unknown coordinator key type %d", m.KeyType)
+		code, message = wire.InvalidRequest, wire.InvalidRequest.Message()
 	case !ok || b.table.ByName(coordinatorTopic(m.KeyType, q.Version)) == nil:
 		node, host, port, code = -1, "", -1, wire.CoordinatorNotAvailable
 	}
 	if q.Version < 4 {
+		if message = code.Message(); code == wire.None {
+			message = "NONE" // as Kafka's is called, which has no message
+		}
 		out.ErrorCode, out.ErrorMessage, out.NodeID, out.Host, out.Port = code, text(message), node, host, port
 		return out
 	}
 	for _, key := range m.CoordinatorKeys {
 		if m.KeyType == shareCoordinator && !sharePartitionKey(key) {
-			out.Coordinators = append(out.Coordinators, wire.FindCoordinatorResponseCoordinator{Key: key, NodeID: -1, Port: -1, ErrorCode: wire.InvalidRequest})
+			out.Coordinators = append(out.Coordinators, wire.FindCoordinatorResponseCoordinator{Key: key, NodeID: -1, Port: -1, ErrorCode: wire.InvalidRequest, ErrorMessage: &message})
 			continue
 		}
 		out.Coordinators = append(out.Coordinators, wire.FindCoordinatorResponseCoordinator{
-			Key: key, NodeID: node, Host: host, Port: port, ErrorCode: code, ErrorMessage: text(message),
+			Key: key, NodeID: node, Host: host, Port: port, ErrorCode: code, ErrorMessage: &message,
 		})
 	}
 	return out

@@ -67,7 +67,7 @@ func serveOffsetCommit(b *Broker, q *edge.Request) {
 	resolved, readable := op.resolve(img), op.readable(img)
 	if !resolved || !readable {
 		op.part(img)
-		if len(op.Request.Topics) == 0 && len(op.refused) > 0 {
+		if len(op.Request.Topics) == 0 {
 			op.Response.Topics = op.Response.Topics[:0]
 			op.finish()
 			return
@@ -128,6 +128,9 @@ func (op *offsetCommit) resolve(img *metadata.Image) bool {
 	for i := range op.Request.Topics {
 		t := &op.Request.Topics[i]
 		topic, _ := op.topic(img, t)
+		if len(t.Partitions) == 0 {
+			return false // it is not in the answer
+		}
 		for k := range t.Partitions {
 			if !hasPartition(topic, t.Partitions[k].PartitionIndex) {
 				return false
@@ -158,11 +161,22 @@ func (op *offsetCommit) part(img *metadata.Image) {
 		if len(known.Partitions) > 0 {
 			kept = append(kept, known)
 		}
-		if len(bad.Partitions) > 0 {
-			op.refused = append(op.refused, bad)
+		if len(bad.Partitions) > 0 || topic == nil {
+			op.refused = mergeCommitted(op.refused, bad)
 		}
 	}
 	op.Request.Topics = kept
+}
+
+// mergeCommitted adds a topic to an answer, to its other partitions if there are any. Topics have either all an id or none.
+func mergeCommitted(list []wire.OffsetCommitResponseTopic, t wire.OffsetCommitResponseTopic) []wire.OffsetCommitResponseTopic {
+	for i := range list {
+		if list[i].TopicID == t.TopicID && list[i].Name == t.Name {
+			list[i].Partitions = append(list[i].Partitions, t.Partitions...)
+			return list
+		}
+	}
+	return append(list, t)
 }
 
 func hasPartition(topic *metadata.Topic, index int32) bool {
@@ -171,7 +185,12 @@ func hasPartition(topic *metadata.Topic, index int32) bool {
 
 // finish sends the answer.
 func (op *offsetCommit) finish() {
-	op.Response.Topics = append(op.Response.Topics, op.refused...)
+	if len(op.refused) > 0 { // what is refused comes first, as in Kafka
+		for i := range op.Response.Topics {
+			op.refused = mergeCommitted(op.refused, op.Response.Topics[i])
+		}
+		op.Response.Topics = op.refused
+	}
 	op.count()
 	q := op.q
 	op.Response.ThrottleTimeMs = op.b.tolls.Load().throttle(q)
