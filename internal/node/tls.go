@@ -133,10 +133,10 @@ func (t *certificates) reload(why string) {
 		changed, err := store.Reload(t.options(cfg, name))
 		switch {
 		case err != nil && t.isNews(name, err.Error()):
-			t.node.o.Logger.Error("new certificates are not used, the listener keeps those it has", "listener", name, "because of", why, "error", err)
+			t.node.o.Logger.Error("new certificates are not used, the listener keeps those it has", "listener", name, "cause", why, "error", err)
 		case err == nil && changed:
 			t.isNews(name, "")
-			t.node.o.Logger.Info("a listener has new certificates or TLS settings", "listener", name, "because of", why)
+			t.node.o.Logger.Info("a listener has new certificates or TLS settings", "listener", name, "cause", why)
 			for _, note := range store.Notes() {
 				t.node.o.Logger.Info(note, "listener", name)
 			}

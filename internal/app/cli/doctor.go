@@ -88,7 +88,10 @@ func readSystem(path string) (string, bool) {
 }
 
 func (d *doctor) add(check, verdict, advice, format string, args ...any) {
-	d.findings = append(d.findings, finding{check, verdict, fmt.Sprintf(format, args...), advice})
+	f := finding{check, verdict, fmt.Sprintf(format, args...), advice}
+	if !slices.Contains(d.findings, f) { // two listeners may have the same certificate
+		d.findings = append(d.findings, f)
+	}
 }
 
 // errSick says that a check failed; what it was has been printed.

@@ -254,6 +254,9 @@ func (c clientSettings) saslMechanism() (sasl.Mechanism, error) {
 		}
 	}
 	user, secret := login.Options["username"], login.Options["password"]
+	if name != "OAUTHBEARER" && (user == "" || secret == "") {
+		return nil, usagef("the login has no user or no password: give --login and --login-password, or username=\"…\" password=\"…\" in sasl.jaas.config")
+	}
 	switch name {
 	case "PLAIN":
 		return plain.Auth{User: user, Pass: secret}.AsMechanism(), nil

@@ -1,0 +1,269 @@
+package main
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// set changes a setting of a group, and waits until both know it.
+func (t *sharesGame) set(group, name, value string) error {
+	req := kmsg.NewPtrIncrementalAlterConfigsRequest()
+	r := kmsg.NewIncrementalAlterConfigsRequestResource()
+	r.ResourceType, r.ResourceName = kmsg.ConfigResourceTypeGroupConfig, group
+	c := kmsg.NewIncrementalAlterConfigsRequestResourceConfig()
+	c.Name, c.Value = name, &value
+	r.Configs = append(r.Configs, c)
+	req.Resources = append(req.Resources, r)
+	if err := t.say(0, req, nil); err != nil {
+		return err
+	}
+	describe := kmsg.NewPtrDescribeConfigsRequest()
+	d := kmsg.NewDescribeConfigsRequestResource()
+	d.ResourceType, d.ResourceName, d.ConfigNames = kmsg.ConfigResourceTypeGroupConfig, group, []string{name}
+	describe.Resources = append(describe.Resources, d)
+	_, err := t.ask(question{late: true, build: func(*player) kmsg.Request { return describe }})
+	return err
+}
+
+// configure changes how a group is served.
+func (t *sharesGame) configure() error {
+	group := choose(t.game, t.groups...).id
+	settings := [][]string{
+		{"share.auto.offset.reset", "earliest", "latest", "by_duration:PT1H", "nowhere"},
+		{"share.isolation.level", "read_committed", "read_committed", "read_uncommitted", "none"},
+		{"share.delivery.count.limit", "2", "3", "10", "1", "11"},
+		{"share.partition.max.record.locks", "100", "99"},
+		{"share.renew.acknowledge.enable", "false", "true", "x"},
+		{"share.record.lock.duration.ms", "3600000", "600000", "1", "x"},
+		{"share.session.timeout.ms", "600000", "1"},
+	}
+	s := choose(t.game, settings...)
+	return t.set(group, s[0], choose(t.game, s[1:]...))
+}
+
+func (t *sharesGame) groupID() string {
+	if t.percent(10) {
+		return choose(t.game, "", " ", t.prefix+"-nobody's")
+	}
+	return choose(t.game, t.groups...).id
+}
+
+func (t *sharesGame) describe() error {
+	switch t.rng.IntN(5) {
+	case 0:
+		req := kmsg.NewPtrConsumerGroupDescribeRequest()
+		req.Groups = []string{t.groupID()}
+		return t.say(0, req, nil)
+	case 1:
+		req := kmsg.NewPtrDescribeGroupsRequest()
+		req.Groups = []string{t.groupID()}
+		return t.say(0, req, nil)
+	case 2:
+		return t.describeGroup(t.groupID(), t.groupID())
+	}
+	return t.describeGroup(t.groupID())
+}
+
+func (t *sharesGame) describeGroup(ids ...string) error {
+	return t.say(0, describeShares(ids...), func(_ *player, resp kmsg.Response) {
+		r := resp.(*kmsg.ShareGroupDescribeResponse)
+		slices.SortStableFunc(r.Groups, func(a, b kmsg.ShareGroupDescribeResponseGroup) int { return cmp.Compare(a.GroupID, b.GroupID) })
+		for i := range r.Groups {
+			members := r.Groups[i].Members
+			slices.SortFunc(members, func(a, b kmsg.ShareGroupDescribeResponseGroupMember) int { return cmp.Compare(a.MemberID, b.MemberID) })
+			for k := range members {
+				members[k].ClientHost = ""
+				slices.Sort(members[k].SubscribedTopicNames)
+				slices.SortFunc(members[k].Assignment.TopicPartitions, func(a, b kmsg.ShareGroupDescribeResponseGroupMemberAssignmentTopicPartition) int {
+					return cmp.Compare(a.Topic, b.Topic)
+				})
+				for _, tp := range members[k].Assignment.TopicPartitions {
+					slices.Sort(tp.Partitions)
+				}
+			}
+		}
+	})
+}
+
+func (t *sharesGame) list() error {
+	req := kmsg.NewPtrListGroupsRequest()
+	if t.percent(60) {
+		req.TypesFilter = choose(t.game, []string{"share"}, []string{"Share", "consumer"}, []string{"streams"}, []string{"x"})
+	}
+	if t.percent(50) {
+		req.StatesFilter = choose(t.game, []string{"Stable"}, []string{"empty"}, []string{"Dead"}, []string{"stable", "Empty"})
+	}
+	return t.say(0, req, func(_ *player, resp kmsg.Response) {
+		r := resp.(*kmsg.ListGroupsResponse)
+		r.Groups = slices.DeleteFunc(r.Groups, func(g kmsg.ListGroupsResponseGroup) bool { return !strings.HasPrefix(g.Group, t.prefix+"-") })
+		slices.SortFunc(r.Groups, func(a, b kmsg.ListGroupsResponseGroup) int { return cmp.Compare(a.Group, b.Group) })
+	})
+}
+
+// offsets asks where groups stand.
+func (t *sharesGame) offsets() error {
+	req := kmsg.NewPtrDescribeShareGroupOffsetsRequest()
+	for range 1 + t.rng.IntN(2) {
+		g := kmsg.NewDescribeShareGroupOffsetsRequestGroup()
+		g.GroupID = t.groupID()
+		if t.percent(60) {
+			g.Topics = []kmsg.DescribeShareGroupOffsetsRequestGroupTopic{}
+			for range t.rng.IntN(3) {
+				rt := kmsg.NewDescribeShareGroupOffsetsRequestGroupTopic()
+				rt.Topic = t.topicName()
+				// Partitions that there are: of others Kafka asks its share coordinator again and again for half a minute, to answer
+				// in the end that they have no offset, as Moldau does at once.
+				rt.Partitions = []int32{int32(t.rng.IntN(t.partitions(rt.Topic)))}
+				if t.percent(20) {
+					rt.Partitions = append(rt.Partitions, rt.Partitions[0])
+				}
+				g.Topics = append(g.Topics, rt)
+			}
+		}
+		req.Groups = append(req.Groups, g)
+	}
+	return t.say(0, req, func(_ *player, resp kmsg.Response) {
+		r := resp.(*kmsg.DescribeShareGroupOffsetsResponse)
+		for i := range r.Groups {
+			topics := r.Groups[i].Topics
+			slices.SortStableFunc(topics, func(a, b kmsg.DescribeShareGroupOffsetsResponseGroupTopic) int { return cmp.Compare(a.Topic, b.Topic) })
+			for k := range topics {
+				slices.SortStableFunc(topics[k].Partitions, func(a, b kmsg.DescribeShareGroupOffsetsResponseGroupTopicPartition) int {
+					return cmp.Compare(a.Partition, b.Partition)
+				})
+			}
+		}
+	})
+}
+
+func (t *sharesGame) partitions(topic string) int {
+	for _, known := range t.topics {
+		if known.name == topic {
+			return len(known.ends)
+		}
+	}
+	return 3
+}
+
+func (t *sharesGame) topicName() string {
+	if t.percent(10) {
+		return choose(t.game, "", ".", t.prefix+".nowhere")
+	}
+	return choose(t.game, t.topics...).name
+}
+
+// emptied has the members of a group leave, mostly.
+func (t *sharesGame) emptied() (*shareGroup, error) {
+	g := choose(t.game, t.groups...)
+	if t.percent(25) {
+		return g, nil
+	}
+	for _, m := range g.members {
+		if m.session != 0 && t.percent(70) {
+			if err := t.sendAcks(m, -1, "", nil); err != nil {
+				return g, err
+			}
+		}
+		if m.epoch == 0 {
+			continue
+		}
+		req := m.heartbeat()
+		req.MemberEpoch = -1
+		if err := t.send(m, req); err != nil {
+			return g, err
+		}
+	}
+	return g, t.calm()
+}
+
+// cool notes that nobody reads a group's partitions any more.
+func (g *shareGroup) cool() { clear(g.warm) }
+
+func (t *sharesGame) alterOffsets() error {
+	g, err := t.emptied()
+	if err != nil {
+		return err
+	}
+	req := kmsg.NewPtrAlterShareGroupOffsetsRequest()
+	req.GroupID = g.id
+	if t.percent(8) {
+		req.GroupID = t.groupID()
+	}
+	for range 1 + t.rng.IntN(2) {
+		rt := kmsg.NewAlterShareGroupOffsetsRequestTopic()
+		rt.Topic = t.topicName()
+		for range 1 + t.rng.IntN(2) {
+			rp := kmsg.NewAlterShareGroupOffsetsRequestTopicPartition()
+			rp.Partition, rp.StartOffset = int32(t.rng.IntN(2)), int64(t.rng.IntN(12))
+			if t.percent(10) {
+				rp.Partition, rp.StartOffset = choose[int32](t.game, 7, -1, 0), choose[int64](t.game, -1, -2, 1000)
+			}
+			rt.Partitions = append(rt.Partitions, rp)
+		}
+		req.Topics = append(req.Topics, rt)
+	}
+	g.cool()
+	return t.say(0, req, func(_ *player, resp kmsg.Response) {
+		r := resp.(*kmsg.AlterShareGroupOffsetsResponse)
+		slices.SortStableFunc(r.Topics, func(a, b kmsg.AlterShareGroupOffsetsResponseTopic) int { return cmp.Compare(a.Topic, b.Topic) })
+		for i := range r.Topics {
+			slices.SortStableFunc(r.Topics[i].Partitions, func(a, b kmsg.AlterShareGroupOffsetsResponseTopicPartition) int {
+				return cmp.Compare(a.Partition, b.Partition)
+			})
+		}
+	})
+}
+
+func (t *sharesGame) deleteOffsets() error {
+	g, err := t.emptied()
+	if err != nil {
+		return err
+	}
+	req := kmsg.NewPtrDeleteShareGroupOffsetsRequest()
+	req.GroupID = g.id
+	if t.percent(8) {
+		req.GroupID = t.groupID()
+	}
+	for range 1 + t.rng.IntN(2) {
+		rt := kmsg.NewDeleteShareGroupOffsetsRequestTopic()
+		rt.Topic = t.topicName()
+		req.Topics = append(req.Topics, rt)
+	}
+	g.cool()
+	return t.say(0, req, func(_ *player, resp kmsg.Response) {
+		r := resp.(*kmsg.DeleteShareGroupOffsetsResponse)
+		slices.SortStableFunc(r.Topics, func(a, b kmsg.DeleteShareGroupOffsetsResponseTopic) int { return cmp.Compare(a.Topic, b.Topic) })
+		for _, rt := range r.Topics {
+			maps.DeleteFunc(g.ready, func(k shareKey, _ bool) bool { return rt.ErrorCode == 0 && k.topic.name == rt.Topic })
+		}
+	})
+}
+
+func (t *sharesGame) deleteGroups() error {
+	g, err := t.emptied()
+	if err != nil {
+		return err
+	}
+	req := kmsg.NewPtrDeleteGroupsRequest()
+	req.Groups = []string{g.id}
+	if t.percent(30) {
+		req.Groups = append(req.Groups, t.groupID())
+	}
+	g.cool()
+	return t.say(0, req, func(_ *player, resp kmsg.Response) {
+		r := resp.(*kmsg.DeleteGroupsResponse)
+		slices.SortStableFunc(r.Groups, func(a, b kmsg.DeleteGroupsResponseGroup) int { return cmp.Compare(a.Group, b.Group) })
+		for _, rg := range r.Groups {
+			for _, g := range t.groups {
+				if g.id == rg.Group && rg.ErrorCode == 0 {
+					clear(g.ready)
+					g.cool()
+				}
+			}
+		}
+	})
+}
