@@ -67,17 +67,22 @@ func refuseDescribeACLs(*wire.DescribeAclsRequest) *wire.DescribeAclsResponse {
 
 // serveCreateACLs has the controller add rules.
 func serveCreateACLs(b *Broker, q *edge.Request, m *wire.CreateAclsRequest, answer func(*wire.CreateAclsResponse)) {
-	if slices.ContainsFunc(m.Creations, func(c wire.CreateAclsRequestAclCreation) bool {
+	unknown := slices.ContainsFunc(m.Creations, func(c wire.CreateAclsRequestAclCreation) bool {
 		return unknownACL(c.ResourceType, c.ResourcePatternType, c.Operation, c.PermissionType)
-	}) {
+	})
+	proposeACLs(b, q, m, unknown, failCreateACLs, answer)
+}
+
+// proposeACLs has the controller change rules, unless the request cannot be read or nobody decides by rules.
+func proposeACLs[M any, R response](b *Broker, q *edge.Request, m M, unknown bool, fail func(M, wire.Code, string) R, answer func(R)) {
+	switch {
+	case unknown:
 		q.Hangup(errUnknownACL)
-		return
+	case !decidesByRules(b):
+		answer(fail(m, wire.SecurityDisabled, "No Authorizer is configured."))
+	default:
+		propose(b, q, m, answer)
 	}
-	if !decidesByRules(b) {
-		answer(failCreateACLs(m, wire.SecurityDisabled, "No Authorizer is configured."))
-		return
-	}
-	propose(b, q, m, answer)
 }
 
 func refuseCreateACLs(m *wire.CreateAclsRequest) *wire.CreateAclsResponse {
@@ -85,26 +90,18 @@ func refuseCreateACLs(m *wire.CreateAclsRequest) *wire.CreateAclsResponse {
 }
 
 func failCreateACLs(m *wire.CreateAclsRequest, code wire.Code, message string) *wire.CreateAclsResponse {
-	out := &wire.CreateAclsResponse{}
-	for range m.Creations {
-		out.Results = append(out.Results, wire.CreateAclsResponseAclCreationResult{ErrorCode: code, ErrorMessage: text(message)})
-	}
-	return out
+	type result = wire.CreateAclsResponseAclCreationResult
+	return &wire.CreateAclsResponse{Results: each(m.Creations, func(*wire.CreateAclsRequestAclCreation) result {
+		return result{ErrorCode: code, ErrorMessage: text(message)}
+	})}
 }
 
 // serveDeleteACLs has the controller remove rules.
 func serveDeleteACLs(b *Broker, q *edge.Request, m *wire.DeleteAclsRequest, answer func(*wire.DeleteAclsResponse)) {
-	if slices.ContainsFunc(m.Filters, func(f wire.DeleteAclsRequestDeleteAclsFilter) bool {
+	unknown := slices.ContainsFunc(m.Filters, func(f wire.DeleteAclsRequestDeleteAclsFilter) bool {
 		return unknownACL(f.ResourceTypeFilter, f.PatternTypeFilter, f.Operation, f.PermissionType)
-	}) {
-		q.Hangup(errUnknownACL)
-		return
-	}
-	if !decidesByRules(b) {
-		answer(failDeleteACLs(m, wire.SecurityDisabled, "No Authorizer is configured."))
-		return
-	}
-	propose(b, q, m, answer)
+	})
+	proposeACLs(b, q, m, unknown, failDeleteACLs, answer)
 }
 
 func refuseDeleteACLs(m *wire.DeleteAclsRequest) *wire.DeleteAclsResponse {
@@ -112,9 +109,8 @@ func refuseDeleteACLs(m *wire.DeleteAclsRequest) *wire.DeleteAclsResponse {
 }
 
 func failDeleteACLs(m *wire.DeleteAclsRequest, code wire.Code, message string) *wire.DeleteAclsResponse {
-	out := &wire.DeleteAclsResponse{}
-	for range m.Filters {
-		out.FilterResults = append(out.FilterResults, wire.DeleteAclsResponseDeleteAclsFilterResult{ErrorCode: code, ErrorMessage: text(message)})
-	}
-	return out
+	type result = wire.DeleteAclsResponseDeleteAclsFilterResult
+	return &wire.DeleteAclsResponse{FilterResults: each(m.Filters, func(*wire.DeleteAclsRequestDeleteAclsFilter) result {
+		return result{ErrorCode: code, ErrorMessage: text(message)}
+	})}
 }

@@ -11,6 +11,15 @@ import (
 
 const notOnCluster = wire.ClusterAuthorizationFailed
 
+// each makes a part of an answer of each thing that a request names, and nil where it names none.
+func each[T, R any](named []T, answer func(*T) R) []R {
+	var out []R
+	for i := range named {
+		out = append(out, answer(&named[i]))
+	}
+	return out
+}
+
 func refuseListConfigResources(*wire.ListConfigResourcesRequest) *wire.ListConfigResourcesResponse {
 	return &wire.ListConfigResourcesResponse{ErrorCode: notOnCluster}
 }
@@ -55,70 +64,66 @@ func refuseDescribeClientQuotas(*wire.DescribeClientQuotasRequest) *wire.Describ
 }
 
 func refuseDescribeUserScramCredentials(m *wire.DescribeUserScramCredentialsRequest) *wire.DescribeUserScramCredentialsResponse {
-	out := &wire.DescribeUserScramCredentialsResponse{ErrorCode: notOnCluster, ErrorMessage: text(clusterRefusal)}
-	for i := range m.Users {
-		out.Results = append(out.Results, wire.DescribeUserScramCredentialsResponseDescribeUserScramCredentialsResult{
-			User: m.Users[i].Name, ErrorCode: notOnCluster, ErrorMessage: text(clusterRefusal),
-		})
+	type result = wire.DescribeUserScramCredentialsResponseDescribeUserScramCredentialsResult
+	return &wire.DescribeUserScramCredentialsResponse{
+		ErrorCode: notOnCluster, ErrorMessage: text(clusterRefusal),
+		Results: each(m.Users, func(u *wire.DescribeUserScramCredentialsRequestUserName) result {
+			return result{User: u.Name, ErrorCode: notOnCluster, ErrorMessage: text(clusterRefusal)}
+		}),
 	}
-	return out
 }
 
 func refuseElectLeaders(m *wire.ElectLeadersRequest) *wire.ElectLeadersResponse {
-	out := &wire.ElectLeadersResponse{ErrorCode: notOnCluster}
-	for i := range m.TopicPartitions {
-		r := wire.ElectLeadersResponseReplicaElectionResult{Topic: m.TopicPartitions[i].Topic}
-		for _, p := range m.TopicPartitions[i].Partitions {
-			r.PartitionResult = append(r.PartitionResult, wire.ElectLeadersResponsePartitionResult{
-				PartitionID: p, ErrorCode: notOnCluster, ErrorMessage: text(clusterRefusal),
-			})
-		}
-		out.ReplicaElectionResults = append(out.ReplicaElectionResults, r)
+	type topic = wire.ElectLeadersResponseReplicaElectionResult
+	type partition = wire.ElectLeadersResponsePartitionResult
+	return &wire.ElectLeadersResponse{
+		ErrorCode: notOnCluster,
+		ReplicaElectionResults: each(m.TopicPartitions, func(t *wire.ElectLeadersRequestTopicPartitions) topic {
+			return topic{Topic: t.Topic, PartitionResult: each(t.Partitions, func(p *int32) partition {
+				return partition{PartitionID: *p, ErrorCode: notOnCluster, ErrorMessage: text(clusterRefusal)}
+			})}
+		}),
 	}
-	return out
 }
 
 func refuseAlterPartitionReassignments(m *wire.AlterPartitionReassignmentsRequest) *wire.AlterPartitionReassignmentsResponse {
+	type topic = wire.AlterPartitionReassignmentsResponseReassignableTopicResponse
+	type partition = wire.AlterPartitionReassignmentsResponseReassignablePartitionResponse
 	out := &wire.AlterPartitionReassignmentsResponse{}
 	out.SetDefaults()
 	out.ErrorCode, out.ErrorMessage = notOnCluster, text(clusterRefusal)
-	for i := range m.Topics {
-		t := wire.AlterPartitionReassignmentsResponseReassignableTopicResponse{Name: m.Topics[i].Name}
-		for _, p := range m.Topics[i].Partitions {
-			t.Partitions = append(t.Partitions, wire.AlterPartitionReassignmentsResponseReassignablePartitionResponse{
-				PartitionIndex: p.PartitionIndex, ErrorCode: notOnCluster, ErrorMessage: text(clusterRefusal),
-			})
-		}
-		out.Responses = append(out.Responses, t)
-	}
+	out.Responses = each(m.Topics, func(t *wire.AlterPartitionReassignmentsRequestReassignableTopic) topic {
+		return topic{Name: t.Name, Partitions: each(t.Partitions, func(p *wire.AlterPartitionReassignmentsRequestReassignablePartition) partition {
+			return partition{PartitionIndex: p.PartitionIndex, ErrorCode: notOnCluster, ErrorMessage: text(clusterRefusal)}
+		})}
+	})
 	return out
 }
 
 func refuseListPartitionReassignments(m *wire.ListPartitionReassignmentsRequest) *wire.ListPartitionReassignmentsResponse {
-	out := &wire.ListPartitionReassignmentsResponse{ErrorCode: notOnCluster, ErrorMessage: text(clusterRefusal)}
-	for i := range m.Topics {
-		t := wire.ListPartitionReassignmentsResponseOngoingTopicReassignment{Name: m.Topics[i].Name}
-		for _, p := range m.Topics[i].PartitionIndexes {
-			t.Partitions = append(t.Partitions, wire.ListPartitionReassignmentsResponseOngoingPartitionReassignment{PartitionIndex: p})
-		}
-		out.Topics = append(out.Topics, t)
+	type topic = wire.ListPartitionReassignmentsResponseOngoingTopicReassignment
+	type partition = wire.ListPartitionReassignmentsResponseOngoingPartitionReassignment
+	return &wire.ListPartitionReassignmentsResponse{
+		ErrorCode: notOnCluster, ErrorMessage: text(clusterRefusal),
+		Topics: each(m.Topics, func(t *wire.ListPartitionReassignmentsRequestListPartitionReassignmentsTopics) topic {
+			return topic{Name: t.Name, Partitions: each(t.PartitionIndexes, func(p *int32) partition { return partition{PartitionIndex: *p} })}
+		}),
 	}
-	return out
 }
 
 func refuseAlterClientQuotas(m *wire.AlterClientQuotasRequest) *wire.AlterClientQuotasResponse {
-	out := &wire.AlterClientQuotasResponse{}
-	for i := range m.Entries {
-		e := wire.AlterClientQuotasResponseEntryData{ErrorCode: notOnCluster, ErrorMessage: text(clusterRefusal)}
-		for _, part := range m.Entries[i].Entity {
-			e.Entity = append(e.Entity, wire.AlterClientQuotasResponseEntityData(part))
+	type entry = wire.AlterClientQuotasResponseEntryData
+	type entity = wire.AlterClientQuotasResponseEntityData
+	return &wire.AlterClientQuotasResponse{Entries: each(m.Entries, func(e *wire.AlterClientQuotasRequestEntryData) entry {
+		return entry{
+			ErrorCode: notOnCluster, ErrorMessage: text(clusterRefusal),
+			Entity: each(e.Entity, func(part *wire.AlterClientQuotasRequestEntityData) entity { return entity(*part) }),
 		}
-		out.Entries = append(out.Entries, e)
-	}
-	return out
+	})}
 }
 
 func refuseAlterUserScramCredentials(m *wire.AlterUserScramCredentialsRequest) *wire.AlterUserScramCredentialsResponse {
+	type result = wire.AlterUserScramCredentialsResponseAlterUserScramCredentialsResult
 	var users []string
 	for i := range m.Deletions {
 		users = append(users, m.Deletions[i].Name)
@@ -127,112 +132,84 @@ func refuseAlterUserScramCredentials(m *wire.AlterUserScramCredentialsRequest) *
 		users = append(users, m.Upsertions[i].Name)
 	}
 	slices.Sort(users)
-	out := &wire.AlterUserScramCredentialsResponse{}
-	for _, user := range slices.Compact(users) {
-		out.Results = append(out.Results, wire.AlterUserScramCredentialsResponseAlterUserScramCredentialsResult{
-			User: user, ErrorCode: notOnCluster, ErrorMessage: text(clusterRefusal),
-		})
-	}
-	return out
+	return &wire.AlterUserScramCredentialsResponse{Results: each(slices.Compact(users), func(user *string) result {
+		return result{User: *user, ErrorCode: notOnCluster, ErrorMessage: text(clusterRefusal)}
+	})}
 }
 
 func refuseAlterReplicaLogDirs(m *wire.AlterReplicaLogDirsRequest) *wire.AlterReplicaLogDirsResponse {
+	type topic = wire.AlterReplicaLogDirsResponseAlterReplicaLogDirTopicResult
+	type partition = wire.AlterReplicaLogDirsResponseAlterReplicaLogDirPartitionResult
 	out := &wire.AlterReplicaLogDirsResponse{}
 	for i := range m.Dirs {
-		for j := range m.Dirs[i].Topics {
-			r := wire.AlterReplicaLogDirsResponseAlterReplicaLogDirTopicResult{TopicName: m.Dirs[i].Topics[j].Name}
-			for _, p := range m.Dirs[i].Topics[j].Partitions {
-				r.Partitions = append(r.Partitions, wire.AlterReplicaLogDirsResponseAlterReplicaLogDirPartitionResult{PartitionIndex: p, ErrorCode: notOnCluster})
-			}
-			out.Results = append(out.Results, r)
-		}
+		out.Results = append(out.Results, each(m.Dirs[i].Topics, func(t *wire.AlterReplicaLogDirsRequestAlterReplicaLogDirTopic) topic {
+			return topic{TopicName: t.Name, Partitions: each(t.Partitions, func(p *int32) partition {
+				return partition{PartitionIndex: *p, ErrorCode: notOnCluster}
+			})}
+		})...)
 	}
 	return out
 }
 
 func refuseWriteTxnMarkers(m *wire.WriteTxnMarkersRequest) *wire.WriteTxnMarkersResponse {
-	out := &wire.WriteTxnMarkersResponse{}
-	for i := range m.Markers {
-		r := wire.WriteTxnMarkersResponseWritableTxnMarkerResult{ProducerID: m.Markers[i].ProducerID}
-		for j := range m.Markers[i].Topics {
-			in := &m.Markers[i].Topics[j]
-			t := wire.WriteTxnMarkersResponseWritableTxnMarkerTopicResult{Name: in.Name}
-			for _, p := range in.PartitionIndexes {
-				t.Partitions = append(t.Partitions, wire.WriteTxnMarkersResponseWritableTxnMarkerPartitionResult{PartitionIndex: p, ErrorCode: notOnCluster})
-			}
-			r.Topics = append(r.Topics, t)
-		}
-		out.Markers = append(out.Markers, r)
-	}
-	return out
+	type marker = wire.WriteTxnMarkersResponseWritableTxnMarkerResult
+	type topic = wire.WriteTxnMarkersResponseWritableTxnMarkerTopicResult
+	type partition = wire.WriteTxnMarkersResponseWritableTxnMarkerPartitionResult
+	return &wire.WriteTxnMarkersResponse{Markers: each(m.Markers, func(x *wire.WriteTxnMarkersRequestWritableTxnMarker) marker {
+		return marker{ProducerID: x.ProducerID, Topics: each(x.Topics, func(t *wire.WriteTxnMarkersRequestWritableTxnMarkerTopic) topic {
+			return topic{Name: t.Name, Partitions: each(t.PartitionIndexes, func(p *int32) partition {
+				return partition{PartitionIndex: *p, ErrorCode: notOnCluster}
+			})}
+		})}
+	})}
 }
 
 func refuseInitializeShareGroupState(m *wire.InitializeShareGroupStateRequest) *wire.InitializeShareGroupStateResponse {
-	out := &wire.InitializeShareGroupStateResponse{}
-	for i := range m.Topics {
-		r := wire.InitializeShareGroupStateResponseInitializeStateResult{TopicID: m.Topics[i].TopicID}
-		for _, p := range m.Topics[i].Partitions {
-			r.Partitions = append(r.Partitions, wire.InitializeShareGroupStateResponsePartitionResult{
-				Partition: p.Partition, ErrorCode: notOnCluster, ErrorMessage: text(clusterRefusal),
-			})
-		}
-		out.Results = append(out.Results, r)
-	}
-	return out
+	type topic = wire.InitializeShareGroupStateResponseInitializeStateResult
+	type partition = wire.InitializeShareGroupStateResponsePartitionResult
+	return &wire.InitializeShareGroupStateResponse{Results: each(m.Topics, func(t *wire.InitializeShareGroupStateRequestInitializeStateData) topic {
+		return topic{TopicID: t.TopicID, Partitions: each(t.Partitions, func(p *wire.InitializeShareGroupStateRequestPartitionData) partition {
+			return partition{Partition: p.Partition, ErrorCode: notOnCluster, ErrorMessage: text(clusterRefusal)}
+		})}
+	})}
 }
 
 func refuseReadShareGroupState(m *wire.ReadShareGroupStateRequest) *wire.ReadShareGroupStateResponse {
-	out := &wire.ReadShareGroupStateResponse{}
-	for i := range m.Topics {
-		r := wire.ReadShareGroupStateResponseReadStateResult{TopicID: m.Topics[i].TopicID}
-		for _, p := range m.Topics[i].Partitions {
-			r.Partitions = append(r.Partitions, wire.ReadShareGroupStateResponsePartitionResult{
-				Partition: p.Partition, ErrorCode: notOnCluster, ErrorMessage: text(clusterRefusal),
-			})
-		}
-		out.Results = append(out.Results, r)
-	}
-	return out
+	type topic = wire.ReadShareGroupStateResponseReadStateResult
+	type partition = wire.ReadShareGroupStateResponsePartitionResult
+	return &wire.ReadShareGroupStateResponse{Results: each(m.Topics, func(t *wire.ReadShareGroupStateRequestReadStateData) topic {
+		return topic{TopicID: t.TopicID, Partitions: each(t.Partitions, func(p *wire.ReadShareGroupStateRequestPartitionData) partition {
+			return partition{Partition: p.Partition, ErrorCode: notOnCluster, ErrorMessage: text(clusterRefusal)}
+		})}
+	})}
 }
 
 func refuseWriteShareGroupState(m *wire.WriteShareGroupStateRequest) *wire.WriteShareGroupStateResponse {
-	out := &wire.WriteShareGroupStateResponse{}
-	for i := range m.Topics {
-		r := wire.WriteShareGroupStateResponseWriteStateResult{TopicID: m.Topics[i].TopicID}
-		for _, p := range m.Topics[i].Partitions {
-			r.Partitions = append(r.Partitions, wire.WriteShareGroupStateResponsePartitionResult{
-				Partition: p.Partition, ErrorCode: notOnCluster, ErrorMessage: text(clusterRefusal),
-			})
-		}
-		out.Results = append(out.Results, r)
-	}
-	return out
+	type topic = wire.WriteShareGroupStateResponseWriteStateResult
+	type partition = wire.WriteShareGroupStateResponsePartitionResult
+	return &wire.WriteShareGroupStateResponse{Results: each(m.Topics, func(t *wire.WriteShareGroupStateRequestWriteStateData) topic {
+		return topic{TopicID: t.TopicID, Partitions: each(t.Partitions, func(p *wire.WriteShareGroupStateRequestPartitionData) partition {
+			return partition{Partition: p.Partition, ErrorCode: notOnCluster, ErrorMessage: text(clusterRefusal)}
+		})}
+	})}
 }
 
 func refuseDeleteShareGroupState(m *wire.DeleteShareGroupStateRequest) *wire.DeleteShareGroupStateResponse {
-	out := &wire.DeleteShareGroupStateResponse{}
-	for i := range m.Topics {
-		r := wire.DeleteShareGroupStateResponseDeleteStateResult{TopicID: m.Topics[i].TopicID}
-		for _, p := range m.Topics[i].Partitions {
-			r.Partitions = append(r.Partitions, wire.DeleteShareGroupStateResponsePartitionResult{
-				Partition: p.Partition, ErrorCode: notOnCluster, ErrorMessage: text(clusterRefusal),
-			})
-		}
-		out.Results = append(out.Results, r)
-	}
-	return out
+	type topic = wire.DeleteShareGroupStateResponseDeleteStateResult
+	type partition = wire.DeleteShareGroupStateResponsePartitionResult
+	return &wire.DeleteShareGroupStateResponse{Results: each(m.Topics, func(t *wire.DeleteShareGroupStateRequestDeleteStateData) topic {
+		return topic{TopicID: t.TopicID, Partitions: each(t.Partitions, func(p *wire.DeleteShareGroupStateRequestPartitionData) partition {
+			return partition{Partition: p.Partition, ErrorCode: notOnCluster, ErrorMessage: text(clusterRefusal)}
+		})}
+	})}
 }
 
 func refuseReadShareGroupStateSummary(m *wire.ReadShareGroupStateSummaryRequest) *wire.ReadShareGroupStateSummaryResponse {
-	out := &wire.ReadShareGroupStateSummaryResponse{}
-	for i := range m.Topics {
-		r := wire.ReadShareGroupStateSummaryResponseReadStateSummaryResult{TopicID: m.Topics[i].TopicID}
-		for _, p := range m.Topics[i].Partitions {
-			r.Partitions = append(r.Partitions, wire.ReadShareGroupStateSummaryResponsePartitionResult{
-				Partition: p.Partition, ErrorCode: notOnCluster, ErrorMessage: text(clusterRefusal),
-			})
-		}
-		out.Results = append(out.Results, r)
-	}
-	return out
+	type topic = wire.ReadShareGroupStateSummaryResponseReadStateSummaryResult
+	type partition = wire.ReadShareGroupStateSummaryResponsePartitionResult
+	return &wire.ReadShareGroupStateSummaryResponse{Results: each(m.Topics, func(t *wire.ReadShareGroupStateSummaryRequestReadStateSummaryData) topic {
+		return topic{TopicID: t.TopicID, Partitions: each(t.Partitions, func(p *wire.ReadShareGroupStateSummaryRequestPartitionData) partition {
+			return partition{Partition: p.Partition, ErrorCode: notOnCluster, ErrorMessage: text(clusterRefusal)}
+		})}
+	})}
 }
