@@ -40,6 +40,8 @@ type Entry struct {
 	Sensitive bool
 	Type      Type
 	Doc       string
+	// Undocumented entries have no text even where one is asked for.
+	Undocumented bool
 	// Synonyms is where the value comes from and what it would be otherwise, the strongest first.
 	Synonyms []Layered
 }
@@ -87,6 +89,9 @@ func describeOverlay(b *BrokerConfig, scope Scope, own Source, overrides Values,
 
 // DescribeBroker answers on the keys of this broker: on those named, or on all
 // when names is nil, with the settings that carry a listener's prefix.
+//
+// Differs from Kafka: super.users and allow.everyone.if.no.acl.found are settings like others, shown and not to be changed while nodes
+// run; Kafka takes them for a plugin's, hides them, and stores changes that nothing comes of.
 func DescribeBroker(b *BrokerConfig, names []string) []Entry {
 	keys := names
 	if names == nil {
@@ -142,7 +147,9 @@ func (b *BrokerConfig) describe(key string, clusterOnly bool) (Entry, bool) {
 	if clusterOnly {
 		e.Synonyms = slices.DeleteFunc(e.Synonyms, func(l Layered) bool { return l.Source != SourceDynamicDefaultBroker })
 		value, ok := b.dynamicCluster[key]
-		e.setValue(d, value, ok)
+		if e.Null = !ok || d.Sensitive(); !e.Null {
+			e.Value = value // as it was written
+		}
 	} else if value, ok := b.effective[key]; ok {
 		e.setValue(d, value, true)
 	} else {
@@ -150,8 +157,19 @@ func (b *BrokerConfig) describe(key string, clusterOnly bool) (Entry, bool) {
 		value, ok := d.DefaultValue()
 		e.setValue(d, value, ok)
 	}
+	if slices.Contains(quotaRates, key) {
+		if e.Synonyms = slices.DeleteFunc(e.Synonyms, func(l Layered) bool { return l.Source == SourceDefault }); len(e.Synonyms) == 0 {
+			return Entry{}, false
+		}
+		e.Undocumented = true
+	}
 	e.Source = sourceOf(e.Synonyms)
 	return e, true
+}
+
+// quotaRates are described only where they are set, and without documentation: in Kafka they are no settings of a file.
+var quotaRates = []string{
+	"leader.replication.throttled.rate", "follower.replication.throttled.rate", "replica.alter.log.dirs.io.max.bytes.per.second",
 }
 
 // entry is the part of an answer that the table knows.

@@ -83,6 +83,41 @@ func checkParsed(key, value string) error {
 	return nil
 }
 
+// threadPools are the numbers of threads that change in small steps only.
+var threadPools = []string{"num.io.threads", "num.network.threads", "num.replica.fetchers", "num.recovery.threads.per.data.dir", "background.threads", "log.cleaner.threads"}
+
+// CheckThreads tells whether the numbers of threads may change from one configuration to another while a node runs: at most to the double
+// or the half.
+func CheckThreads(before, after *BrokerConfig) error {
+	for _, key := range threadPools {
+		old, now := before.GetInt(key), after.GetInt(key)
+		reason := ""
+		switch cleaner := key == "log.cleaner.threads"; {
+		case now == old:
+		case now < 1 && cleaner:
+			reason = "Log cleaner threads should be at least 1"
+		case now < 1:
+			reason = "value should be at least 1"
+		case now < old/2 && cleaner:
+			reason = fmt.Sprintf("Log cleaner threads cannot be reduced to less than half the current value %d", old)
+		case now < old/2:
+			reason = fmt.Sprintf("value should be at least half the current value %d", old)
+		case now > old*2 && cleaner:
+			reason = fmt.Sprintf("Log cleaner threads cannot be increased to more than double the current value %d", old)
+		case now > old*2:
+			reason = fmt.Sprintf("value should not be greater than double the current value %d", old)
+		}
+		if reason == "" {
+			continue
+		}
+		if key != "log.cleaner.threads" {
+			reason = fmt.Sprintf("Dynamic thread count update validation failed for %s=%d, %s", key, now, reason)
+		}
+		return bareError("Invalid value org.apache.kafka.common.config.ConfigException: %s for configuration Invalid dynamic configuration", reason)
+	}
+	return nil
+}
+
 // cutLast parts an entry at its last colon: an address of IPv6 has others.
 func cutLast(entry string) (left, right string, ok bool) {
 	i := strings.LastIndexByte(entry, ':')

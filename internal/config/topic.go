@@ -117,6 +117,55 @@ func ResolveTopic(b *BrokerConfig, overrides map[string]string) (*TopicConfig, e
 	return t, errors.Join(errs...)
 }
 
+// CheckTopic checks the settings that a topic would have and gives the first thing that is wrong, in Kafka's order: unknown names,
+// then values in the order in which Kafka defines the keys, then what contradicts.
+func CheckTopic(b *BrokerConfig, overrides map[string]string) error {
+	return checkFirst(ScopeTopic, overrides, func() error {
+		_, err := ResolveTopic(b, overrides)
+		return err
+	})
+}
+
+// checkFirst gives the first unknown name, then the first value that its key does not take, and then what together says.
+func checkFirst(s Scope, overrides map[string]string, together func() error) error {
+	keys := slices.Sorted(maps.Keys(overrides))
+	for _, key := range keys {
+		if _, ok := Lookup(s, key); !ok {
+			return checkOverlayKey(s, key, overrides[key])
+		}
+	}
+	order := definitionOrder[s]
+	slices.SortStableFunc(keys, func(a, b string) int { return rank(order, a) - rank(order, b) })
+	for _, key := range keys {
+		if err := checkOverlayKey(s, key, overrides[key]); err != nil {
+			return err
+		}
+	}
+	return together()
+}
+
+// rank is a key's place in an order, its end for those that are not there.
+func rank(order []string, key string) int {
+	if i := slices.Index(order, key); i >= 0 {
+		return i
+	}
+	return len(order)
+}
+
+// definitionOrder is the order in which Kafka looks at values, where it is not that of the names.
+var definitionOrder = map[Scope][]string{
+	ScopeTopic: {
+		"segment.bytes", "segment.ms", "segment.jitter.ms", "segment.index.bytes", "flush.messages", "flush.ms", "retention.bytes",
+		"retention.ms", "max.message.bytes", "index.interval.bytes", "delete.retention.ms", "min.compaction.lag.ms",
+		"max.compaction.lag.ms", "file.delete.delay.ms", "min.cleanable.dirty.ratio", "cleanup.policy",
+		"unclean.leader.election.enable", "min.insync.replicas", "compression.type", "compression.gzip.level",
+		"compression.lz4.level", "compression.zstd.level", "preallocate", "message.timestamp.type",
+		"message.timestamp.before.max.ms", "message.timestamp.after.max.ms", "leader.replication.throttled.replicas",
+		"follower.replication.throttled.replicas", "remote.storage.enable", "local.retention.ms", "local.retention.bytes",
+		"remote.log.copy.disable", "remote.log.delete.on.disable",
+	},
+}
+
 // CheckTopicKey tells whether a topic has such a key and the key such a value.
 func CheckTopicKey(key, value string) error {
 	d, ok := LookupTopic(key)

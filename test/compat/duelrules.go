@@ -254,7 +254,7 @@ func (t *settingsGame) createACLs() []question {
 		case 3:
 			c.Principal = oneOf(t.game, "", "User", "User:", ":x")
 		case 4:
-			c.Host = oneOf(t.game, "", " ")
+			c.Host = " " // none at all is refused from Kafka 4.4 on
 		case 5:
 			c.Operation = oneOf[kmsg.ACLOperation](t.game, 0, 1, 16, -1)
 		case 6:

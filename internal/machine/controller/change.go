@@ -197,8 +197,7 @@ func (d *decider) join(broker int32) {
 func (d partitions) electLeaders(r *wire.ElectLeadersRequest) Decision {
 	reply := &wire.ElectLeadersResponse{ReplicaElectionResults: []wire.ElectLeadersResponseReplicaElectionResult{}}
 	if r.ElectionType != 0 && r.ElectionType != 1 {
-		reply.ErrorCode = wire.InvalidRequest
-		return Decision{Reply: reply}
+		return Decision{Reply: unknownElection(r)}
 	}
 	wanted := r.TopicPartitions
 	all := wanted == nil
@@ -227,6 +226,20 @@ func (d partitions) electLeaders(r *wire.ElectLeadersRequest) Decision {
 	decision := d.done(reply, false)
 	decision.Splittable = true
 	return decision
+}
+
+// unknownElection refuses a request by all that it names.
+func unknownElection(r *wire.ElectLeadersRequest) *wire.ElectLeadersResponse {
+	reply := &wire.ElectLeadersResponse{ErrorCode: wire.InvalidRequest, ReplicaElectionResults: []wire.ElectLeadersResponseReplicaElectionResult{}}
+	f := refuse(wire.InvalidRequest, "Unknown election type %d", r.ElectionType)
+	for _, w := range r.TopicPartitions {
+		result := wire.ElectLeadersResponseReplicaElectionResult{Topic: w.Topic, PartitionResult: []wire.ElectLeadersResponsePartitionResult{}}
+		for _, i := range w.Partitions {
+			result.PartitionResult = append(result.PartitionResult, wire.ElectLeadersResponsePartitionResult{PartitionID: i, ErrorCode: f.code, ErrorMessage: f.message})
+		}
+		reply.ReplicaElectionResults = append(reply.ReplicaElectionResults, result)
+	}
+	return reply
 }
 
 func (d partitions) electLeader(name string, index int32, unclean bool) *fault {

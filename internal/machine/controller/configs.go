@@ -82,7 +82,7 @@ func (d *decider) mergeConfig() *config.BrokerConfig {
 }
 
 func (d settings) checkTopicConfigs(values map[string]string) *fault {
-	if _, err := config.ResolveTopic(d.brokerConfig(), values); err != nil {
+	if err := config.CheckTopic(d.brokerConfig(), values); err != nil {
 		return refuse(wire.InvalidConfig, "%s", err)
 	}
 	return nil
@@ -254,6 +254,8 @@ func scope(kind int8) config.Scope {
 }
 
 // operate gives a key's value after one operation, nil for none.
+//
+// Differs from Kafka: an operation that there is not is refused for every resource; Kafka says so for brokers only and fails for others.
 func (d settings) operate(kind int8, c alteration, before string, had bool) (*string, *fault) {
 	switch c.op {
 	case opSet:
@@ -271,7 +273,7 @@ func (d settings) operate(kind int8, c alteration, before string, had bool) (*st
 	case kind == metadata.BrokerResource && def.Type != config.TypeList:
 		return nil, refuse(wire.InvalidConfig, "Config value %s is not allowed for config key: %s",
 			[]string{opAppend: "append", opSubtract: "subtract"}[c.op], c.key)
-	case !ok || def.Type != config.TypeList:
+	case !ok || def.Type != config.TypeList || kind == metadata.ClientMetricsResource: // whose lists Kafka does not know as such
 		return nil, refuse(wire.InvalidConfig, "Can't %s to key %s because its type is not LIST.",
 			[]string{opAppend: "APPEND", opSubtract: "SUBTRACT"}[c.op], c.key)
 	}
@@ -378,7 +380,29 @@ func (d settings) checkBrokerConfigs(r *alterResource, next map[string]string) *
 			return refuse(wire.InvalidRequest, "%s", err)
 		}
 	}
+	if f := d.checkThreads(r, next); f != nil {
+		return f
+	}
 	return d.checkMinISR(r, next)
+}
+
+// checkThreads looks at what a change comes to on the broker that took the request.
+func (d settings) checkThreads(r *alterResource, next map[string]string) *fault {
+	if d.Broker < 0 {
+		return nil
+	}
+	cluster := d.image.Config(metadata.Resource{Type: metadata.BrokerResource})
+	own := d.image.Config(metadata.Resource{Type: metadata.BrokerResource, Name: strconv.Itoa(int(d.NodeID))})
+	if r.Name == "" {
+		cluster = next
+	} else {
+		own = next
+	}
+	after, _ := d.Config.WithDynamic(cluster, own)
+	if err := config.CheckThreads(d.brokerConfig(), after); err != nil {
+		return refuse(wire.InvalidRequest, "%s", err)
+	}
+	return nil
 }
 
 // checkMinISR keeps the minimum that eligible leaders are counted against (KIP-966): there is one for the cluster,

@@ -25,6 +25,7 @@ func (d features) updateFeatures(r *wire.UpdateFeaturesRequest) Decision {
 		if f := d.updateFeature(u); f != nil {
 			f = refuse(f.code, "The update failed for all features since the following feature had an error: %s", *f.message)
 			reply.ErrorCode, reply.ErrorMessage = f.parts()
+			reply.Results = reply.Results[:0]
 			return Decision{Reply: reply}
 		}
 		reply.Results = append(reply.Results, wire.UpdateFeaturesResponseUpdatableFeatureResult{Feature: u.Feature})
@@ -64,6 +65,9 @@ func (d features) updateFeature(u *wire.UpdateFeaturesRequestFeatureUpdateKey) *
 	} else if u.Feature == metadata.FeatureELRVersion && want > 0 && d.image.MetadataVersion() < metadata.ELRVersion {
 		return invalid("%s could not be set to %d because it depends on %s level %d",
 			u.Feature, want, metadata.FeatureMetadataVersion, metadata.ELRVersion)
+	}
+	if _, known := metadata.SupportedFeature(u.Feature); !known {
+		return invalid("Feature %s not found.", u.Feature)
 	}
 	d.add(&wire.FeatureLevelRecord{Name: u.Feature, FeatureLevel: want})
 	return nil

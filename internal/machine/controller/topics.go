@@ -54,7 +54,14 @@ func (d topics) createTopics(r *wire.CreateTopicsRequest) Decision {
 	twice := repeated(r.Topics, func(t *wire.CreateTopicsRequestCreatableTopic) string { return t.Name })
 	reply := &wire.CreateTopicsResponse{Topics: make([]wire.CreateTopicsResponseCreatableTopicResult, 0, len(r.Topics))}
 	reported := map[string]bool{}
-	tooMany := d.tooManyPartitions(r)
+	if d.tooManyPartitions(r, twice) {
+		for i := range r.Topics { // those that stand twice are told twice
+			result := failedTopic(r.Topics[i].Name)
+			result.ErrorCode, result.ErrorMessage = refuse(wire.PolicyViolation, "Excessively large number of partitions per request.").parts()
+			reply.Topics = append(reply.Topics, result)
+		}
+		return Decision{Reply: reply}
+	}
 	for i := range r.Topics {
 		t := &r.Topics[i]
 		result := failedTopic(t.Name)
@@ -65,8 +72,6 @@ func (d topics) createTopics(r *wire.CreateTopicsRequest) Decision {
 		case twice[t.Name]:
 			reported[t.Name] = true
 			f = refuse(wire.InvalidRequest, "Duplicate topic name.")
-		case tooMany:
-			f = refuse(wire.PolicyViolation, "Excessively large number of partitions per request.")
 		case t.Name == metadataTopic:
 			f = refuse(wire.InvalidRequest, "Creation of internal topic %s is prohibited.", metadataTopic)
 		default:
@@ -91,11 +96,13 @@ func failedTopic(name string) wire.CreateTopicsResponseCreatableTopicResult {
 	}
 }
 
-// tooManyPartitions tells whether a request asks for more partitions, over all its topics, than one batch may make.
-func (d topics) tooManyPartitions(r *wire.CreateTopicsRequest) bool {
+// tooManyPartitions tells whether a request asks for more partitions than one batch may make, over all its topics but those that are
+// refused for their name.
+func (d topics) tooManyPartitions(r *wire.CreateTopicsRequest, twice map[string]bool) bool {
 	total := 0
 	for i := range r.Topics {
 		switch t := &r.Topics[i]; {
+		case twice[t.Name] || t.Name == metadataTopic:
 		case len(t.Assignments) > 0:
 			total += len(t.Assignments)
 		case t.NumPartitions == -1:

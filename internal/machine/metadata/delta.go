@@ -218,9 +218,23 @@ func (d *Delta) addTopic(r *wire.TopicRecord) error {
 	e.after = t
 	d.store(t)
 	if strings.ContainsAny(t.Name, "._") {
-		d.unified.set(unify(t.Name), t.Name)
+		d.unified.set(unify(t.Name), withName(d.unified, t.Name))
 	}
 	return nil
+}
+
+// Names that come to the same are a list with commas, which no name has: one request can create several of them.
+
+func withName(unified tableEdit[nameKey, string], name string) string {
+	if before, ok := unified.get(unify(name)); ok {
+		return before + "," + name
+	}
+	return name
+}
+
+func withoutName(unified tableEdit[nameKey, string], name string) string {
+	before, _ := unified.get(unify(name))
+	return strings.Join(slices.DeleteFunc(strings.Split(before, ","), func(s string) bool { return s == name }), ",")
 }
 
 func (d *Delta) store(t *Topic) {
@@ -272,8 +286,10 @@ func (d *Delta) removeTopic(r *wire.RemoveTopicRecord) error {
 	name := e.after.Name
 	d.byID.remove(idKey(r.TopicID))
 	d.byName.remove(nameKey(name))
-	if other, _ := d.unified.get(unify(name)); other == name {
+	if rest := withoutName(d.unified, name); rest == "" {
 		d.unified.remove(unify(name))
+	} else {
+		d.unified.set(unify(name), rest)
 	}
 	e.after, e.touched = nil, nil
 	res := Resource{TopicResource, name}

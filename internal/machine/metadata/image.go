@@ -57,7 +57,7 @@ type Image struct {
 	features    map[string]int16
 	byID        table[idKey, *Topic]
 	byName      table[nameKey, *Topic]
-	unified     table[nameKey, string] // topics whose names have dots or underscores, by unify(name)
+	unified     table[nameKey, string] // topics whose names have dots or underscores, by unify(name); names that come to the same with commas between them
 	configs     table[Resource, map[string]string]
 	brokers     map[int32]*Broker
 	controllers map[int32]*Controller
@@ -95,7 +95,9 @@ func (i *Image) Colliding(name string) (string, bool) {
 	if !strings.ContainsAny(name, "._") {
 		return "", false
 	}
-	return i.unified.get(unify(name))
+	names, ok := i.unified.get(unify(name))
+	first, _, _ := strings.Cut(names, ",")
+	return first, ok
 }
 
 func unify(name string) nameKey { return nameKey(strings.ReplaceAll(name, ".", "_")) }

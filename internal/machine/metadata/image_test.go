@@ -387,3 +387,16 @@ func TestLiveReplayedAndSnapshotAreTheSame(t *testing.T) {
 		}
 	})
 }
+
+func TestNamesThatCollideAreAllRemembered(t *testing.T) {
+	i, _ := apply(t, Empty(), &wire.TopicRecord{Name: "a.b", TopicID: id(1)}, &wire.TopicRecord{Name: "a_b", TopicID: id(2)})
+	for _, step := range []struct {
+		remove int
+		want   string
+	}{{2, "a.b"}, {1, ""}} {
+		i, _ = apply(t, i, &wire.RemoveTopicRecord{TopicID: id(step.remove)})
+		if got, _ := i.Colliding("a.b"); got != step.want {
+			t.Errorf("after topic %d is gone, a.b collides with %q, not %q", step.remove, got, step.want)
+		}
+	}
+}

@@ -75,7 +75,7 @@ func (b *Broker) describeConfigs(asked *wire.DescribeConfigsRequestDescribeConfi
 		if name == "" {
 			return config.DescribeCluster(b.config(), keys), wire.None, ""
 		}
-		if id, err := strconv.Atoi(name); err != nil {
+		if id, err := strconv.ParseInt(name, 10, 32); err != nil {
 			return nil, wire.InvalidRequest, "Broker id must be an integer, but it is: " + name
 		} else if int32(id) != b.nodeID {
 			return nil, wire.InvalidRequest, fmt.Sprintf("Unexpected broker id, expected %d or empty string, but received %s", b.nodeID, name)
@@ -108,7 +108,7 @@ func describedConfig(e *config.Entry, m *wire.DescribeConfigsRequest) wire.Descr
 			c.Synonyms = append(c.Synonyms, wire.DescribeConfigsResponseDescribeConfigsSynonym{Name: s.Name, Value: shown(s.Value, s.Null), Source: int8(s.Source)})
 		}
 	}
-	if m.IncludeDocumentation || e.Source == config.SourceDynamicBrokerLogger || e.Source == config.SourceDynamicClientMetrics {
+	if m.IncludeDocumentation && !e.Undocumented || e.Source == config.SourceDynamicBrokerLogger {
 		c.Documentation = &e.Doc
 	}
 	return c
@@ -139,7 +139,10 @@ func serveListConfigResources(b *Broker, q *edge.Request, m *wire.ListConfigReso
 	add := func(kind int8, name string) {
 		out.ConfigResources = append(out.ConfigResources, wire.ListConfigResourcesResponseConfigResource{ResourceType: kind, ResourceName: name})
 	}
-	for _, kind := range kinds {
+	for i, kind := range kinds {
+		if slices.Contains(kinds[:i], kind) {
+			continue
+		}
 		if !slices.Contains(listable, kind) {
 			out.ErrorCode, out.ConfigResources = wire.UnsupportedVersion, nil
 			return out

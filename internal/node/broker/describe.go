@@ -23,6 +23,9 @@ func serveDescribeCluster(b *Broker, q *edge.Request, m *wire.DescribeClusterReq
 	if code, message := b.endpointRefusal(q, m.EndpointType); code != wire.None {
 		out.SetDefaults()
 		out.ErrorCode, out.ErrorMessage = code, &message
+		if q.Version == 0 {
+			out.ErrorCode = wire.InvalidRequest // it knows no kinds of endpoints
+		}
 		return out
 	}
 	if m.EndpointType == controllerEndpoints {
@@ -62,7 +65,7 @@ func (b *Broker) endpointRefusal(q *edge.Request, kind int8) (wire.Code, string)
 	onController := b.side(q) == wire.OnController
 	switch {
 	case kind != brokerEndpoints && kind != controllerEndpoints:
-		return wire.UnsupportedEndpointType, fmt.Sprintf("Unsupported endpoint type %d: use 1 for brokers or 2 for controllers.", kind)
+		return wire.UnsupportedEndpointType, fmt.Sprintf("Unsupported endpoint type %d", kind)
 	case kind == controllerEndpoints && !onController:
 		return wire.MismatchedEndpointType, "The request was sent to an endpoint of type BROKER, but we wanted an endpoint of type CONTROLLER"
 	case kind == brokerEndpoints && onController:
@@ -73,6 +76,8 @@ func (b *Broker) endpointRefusal(q *edge.Request, kind int8) (wire.Code, string)
 }
 
 // serveDescribeTopicPartitions pages through topics' partitions (KIP-966).
+//
+// Differs from Kafka: the empty name is an invalid one; without a cursor Kafka takes it for the cursor's and fails the whole request.
 func serveDescribeTopicPartitions(b *Broker, q *edge.Request, m *wire.DescribeTopicPartitionsRequest) *wire.DescribeTopicPartitionsResponse {
 	img := b.image()
 	out := &wire.DescribeTopicPartitionsResponse{}
@@ -90,8 +95,8 @@ func serveDescribeTopicPartitions(b *Broker, q *edge.Request, m *wire.DescribeTo
 	names = slices.Compact(names)
 	first := int32(0)
 	if c := m.Cursor; c != nil && (c.PartitionIndex < 0 || len(m.Topics) > 0 && !slices.Contains(names, c.TopicName)) {
-		for _, name := range names {
-			t := missingTopicPartitions(name)
+		for i := range m.Topics { // as they were named
+			t := missingTopicPartitions(m.Topics[i].Name)
 			t.ErrorCode = wire.InvalidRequest
 			out.Topics = append(out.Topics, t)
 		}
@@ -121,6 +126,7 @@ func serveDescribeTopicPartitions(b *Broker, q *edge.Request, m *wire.DescribeTo
 			missing := missingTopicPartitions(name)
 			missing.TopicAuthorizedOperations = b.operations(q, topicOperations, acl.Topic, name)
 			out.Topics = append(out.Topics, missing)
+			first = 0
 			continue
 		}
 		topic, next := b.topicPartitions(q, t, first, left)

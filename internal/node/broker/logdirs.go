@@ -93,6 +93,9 @@ func serveAlterReplicaLogDirs(b *Broker, _ *edge.Request, m *wire.AlterReplicaLo
 				out.Results = append(out.Results, wire.AlterReplicaLogDirsResponseAlterReplicaLogDirTopicResult{TopicName: name})
 			}
 			for _, index := range dir.Topics[j].Partitions {
+				if namedLater(m.Dirs[i:], j, name, index) {
+					continue
+				}
 				out.Results[at].Partitions = append(out.Results[at].Partitions, wire.AlterReplicaLogDirsResponseAlterReplicaLogDirPartitionResult{
 					PartitionIndex: index, ErrorCode: alterDir(b, dir.Path, name, index),
 				})
@@ -100,6 +103,22 @@ func serveAlterReplicaLogDirs(b *Broker, _ *edge.Request, m *wire.AlterReplicaLo
 		}
 	}
 	return out
+}
+
+// namedLater tells whether a replica is named once more behind the jth topic of the first directory: the last wish counts.
+func namedLater(dirs []wire.AlterReplicaLogDirsRequestAlterReplicaLogDir, j int, topic string, index int32) bool {
+	for i := range dirs {
+		topics := dirs[i].Topics
+		if i == 0 {
+			topics = topics[j+1:]
+		}
+		for k := range topics {
+			if topics[k].Name == topic && slices.Contains(topics[k].Partitions, index) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 func alterDir(b *Broker, path, topic string, index int32) wire.Code {

@@ -169,6 +169,8 @@ type topicRef struct {
 }
 
 // askedTopic answers for one topic that was asked for by name or id.
+//
+// Differs from Kafka: a topic with neither is unknown; it fails the whole request.
 func (b *Broker) askedTopic(q *edge.Request, asked *wire.MetadataRequestTopic, m *wire.MetadataRequest, v *metadataView) wire.MetadataResponseTopic {
 	img := b.image()
 	var t *metadata.Topic
@@ -195,7 +197,11 @@ func (b *Broker) askedTopic(q *edge.Request, asked *wire.MetadataRequestTopic, m
 	if !asked.TopicID.IsZero() {
 		return missingTopic(&wire.MetadataRequestTopic{TopicID: asked.TopicID}, missing)
 	}
-	return missingTopic(asked, missing)
+	out := missingTopic(asked, missing)
+	if m.IncludeTopicAuthorizedOperations && asked.Name != nil {
+		out.TopicAuthorizedOperations = b.operations(q, topicOperations, acl.Topic, *asked.Name)
+	}
+	return out
 }
 
 // missingTopic is the answer for a topic that there is not.
