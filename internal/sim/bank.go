@@ -12,7 +12,7 @@ import (
 
 // BankResult is what one run of bank transfers did.
 type BankResult struct {
-	Kills, PowerCuts int
+	Ends
 	// Committed and Aborted count transactions whose end was acknowledged, Doubtful those of which the client could not know.
 	Committed, Aborted, Doubtful int
 	// Fenced counts the times that a client found out that another one has its transactional id.
@@ -26,7 +26,7 @@ type BankResult struct {
 
 // Add adds what another run did.
 func (r *BankResult) Add(o BankResult) {
-	r.Kills, r.PowerCuts = r.Kills+o.Kills, r.PowerCuts+o.PowerCuts
+	r.add(o.Ends)
 	r.Committed, r.Aborted, r.Doubtful = r.Committed+o.Committed, r.Aborted+o.Aborted, r.Doubtful+o.Doubtful
 	r.Fenced, r.Cleaned, r.TimedOut = r.Fenced+o.Fenced, r.Cleaned+o.Cleaned, r.TimedOut+o.TimedOut
 	r.Anomalies = append(r.Anomalies, o.Anomalies...)
@@ -88,15 +88,8 @@ func RunBank(rig *Rig, options BankOptions) (BankResult, error) {
 		}
 	}
 	r.auditor, r.spy = &passbook{port: r.port(), r: r, committed: true}, &passbook{port: r.port(), r: r}
-	for life := range livesPerRun {
-		if err := r.live(life); err != nil {
-			return r.result, fmt.Errorf("seed %d, life %d: %w", rig.seed, life, err)
-		}
-	}
-	if err := r.finish(); err != nil {
-		return r.result, fmt.Errorf("seed %d, at the end: %w", rig.seed, err)
-	}
-	return r.result, nil
+	err := rig.play(r.live, r.finish)
+	return r.result, err
 }
 
 func (r *bankRun) port() port {
@@ -160,14 +153,8 @@ func (r *bankRun) live(life int) error {
 			return err
 		}
 	}
-	switch {
-	case r.options.Slow:
-	case planned || r.rng.IntN(2) == 0:
-		r.PowerCut()
-		r.result.PowerCuts++
-	default:
-		r.Kill()
-		r.result.Kills++
+	if !r.options.Slow {
+		r.end(&r.result.Ends, planned || r.rng.IntN(2) == 0)
 	}
 	return nil
 }

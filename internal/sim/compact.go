@@ -17,7 +17,7 @@ import (
 
 // CompactResult is what one run of compaction did.
 type CompactResult struct {
-	Kills, PowerCuts int
+	Ends
 	// Acked counts records, Tombstones those among them that delete a key, Unknown those whose producer cannot know.
 	Acked, Tombstones, Unknown int
 	// Removed counts acknowledged records that compaction has taken away, Buried tombstones among them.
@@ -28,7 +28,8 @@ type CompactResult struct {
 
 // Add adds what another run did.
 func (r *CompactResult) Add(o CompactResult) {
-	r.Kills, r.PowerCuts, r.Acked = r.Kills+o.Kills, r.PowerCuts+o.PowerCuts, r.Acked+o.Acked
+	r.add(o.Ends)
+	r.Acked += o.Acked
 	r.Tombstones, r.Unknown = r.Tombstones+o.Tombstones, r.Unknown+o.Unknown
 	r.Removed, r.Buried, r.Cleaned = r.Removed+o.Removed, r.Buried+o.Buried, r.Cleaned+o.Cleaned
 }
@@ -81,15 +82,8 @@ func RunCompaction(rig *Rig) (CompactResult, error) {
 	for p := range int32(compactParts) {
 		r.logs = append(r.logs, &keyedLog{port: port{rig: rig}, index: p})
 	}
-	for life := range livesPerRun {
-		if err := r.live(life); err != nil {
-			return r.result, fmt.Errorf("seed %d, life %d: %w", rig.seed, life, err)
-		}
-	}
-	if err := r.finish(); err != nil {
-		return r.result, fmt.Errorf("seed %d, at the end: %w", rig.seed, err)
-	}
-	return r.result, nil
+	err := rig.play(r.live, r.finish)
+	return r.result, err
 }
 
 func (r *compactRun) live(life int) error {
@@ -125,28 +119,13 @@ func (r *compactRun) live(life int) error {
 			}
 		}
 	}
-	if planned || r.rng.IntN(2) == 0 {
-		r.PowerCut()
-		r.result.PowerCuts++
-	} else {
-		r.Kill()
-		r.result.Kills++
-	}
+	r.end(&r.result.Ends, planned || r.rng.IntN(2) == 0)
 	return nil
 }
 
 // begin boots; now and then the power is cut meanwhile, or soon after: while the cleaner goes on.
 func (r *compactRun) begin() error {
-	for r.rng.IntN(3) == 0 {
-		r.disk.CutAt(1 + r.rng.Int64N(300))
-		if err := r.Boot(); err == nil {
-			r.hand.Advance(time.Duration(r.rng.Int64N(int64(2 * time.Second))))
-		}
-		r.PowerCut()
-		r.result.PowerCuts++
-	}
-	r.disk.CutAt(0)
-	if err := r.Boot(); err != nil {
+	if err := r.bootThrough(&r.result.Ends, r.rng, cuts{odds: 3, writes: 300, within: 2 * time.Second}); err != nil {
 		return err
 	}
 	for _, l := range r.logs {

@@ -11,7 +11,7 @@ import (
 
 // GroupResult is what one run of groups did.
 type GroupResult struct {
-	Kills, PowerCuts int
+	Ends
 	// Commits counts acknowledged commits, Refused those that were refused for good, Unknown those whose client cannot know.
 	Commits, Refused, Unknown int
 	// Given counts assignments that members got, Revoked partitions that they were told to give up, Rebalances the
@@ -28,7 +28,7 @@ type GroupResult struct {
 
 // Add adds what another run did.
 func (r *GroupResult) Add(o GroupResult) {
-	r.Kills, r.PowerCuts = r.Kills+o.Kills, r.PowerCuts+o.PowerCuts
+	r.add(o.Ends)
 	r.Commits, r.Refused, r.Unknown = r.Commits+o.Commits, r.Refused+o.Refused, r.Unknown+o.Unknown
 	r.Given, r.Revoked, r.Rebalances = r.Given+o.Given, r.Revoked+o.Revoked, r.Rebalances+o.Rebalances
 	r.Expelled, r.Lies, r.Static = r.Expelled+o.Expelled, r.Lies+o.Lies, r.Static+o.Static
@@ -91,15 +91,8 @@ func RunGroups(rig *Rig) (GroupResult, error) {
 		}
 		r.groups = append(r.groups, g)
 	}
-	for life := range livesPerRun {
-		if err := r.live(life); err != nil {
-			return r.result, fmt.Errorf("seed %d, life %d: %w", rig.seed, life, err)
-		}
-	}
-	if err := r.finish(); err != nil {
-		return r.result, fmt.Errorf("seed %d, at the end: %w", rig.seed, err)
-	}
-	return r.result, nil
+	err := rig.play(r.live, r.finish)
+	return r.result, err
 }
 
 func (r *groupRun) live(life int) error {
@@ -124,28 +117,13 @@ func (r *groupRun) live(life int) error {
 			return r.failed
 		}
 	}
-	if planned || r.rng.IntN(2) == 0 {
-		r.PowerCut()
-		r.result.PowerCuts++
-	} else {
-		r.Kill()
-		r.result.Kills++
-	}
+	r.end(&r.result.Ends, planned || r.rng.IntN(2) == 0)
 	return nil
 }
 
 // begin boots; now and then the power is cut meanwhile, or soon after: while the coordinator loads or the cleaner cleans.
 func (r *groupRun) begin() error {
-	for r.rng.IntN(4) == 0 {
-		r.disk.CutAt(1 + r.rng.Int64N(150))
-		if err := r.Boot(); err == nil {
-			r.hand.Advance(time.Duration(r.rng.Int64N(int64(time.Second))))
-		}
-		r.PowerCut()
-		r.result.PowerCuts++
-	}
-	r.disk.CutAt(0)
-	if err := r.Boot(); err != nil {
+	if err := r.bootThrough(&r.result.Ends, r.rng, cuts{odds: 4, writes: 150, within: time.Second}); err != nil {
 		return err
 	}
 	for _, g := range r.groups {

@@ -15,8 +15,7 @@ import (
 
 // Result is what one run did; a run in which nothing happened proves nothing.
 type Result struct {
-	// Kills and PowerCuts are how often the node died which way.
-	Kills, PowerCuts int
+	Ends
 	// Acked, Refused and Unknown count records: acknowledged, refused, and present although nobody was told.
 	Acked, Refused, Unknown int
 	Simulated               time.Duration
@@ -45,15 +44,8 @@ type run struct {
 // Run plays one seed.
 func Run(rig *Rig) (Result, error) {
 	r := &run{Rig: rig, rng: rand.New(rand.NewPCG(rig.seed, 77)), producer: -1, sequence: map[place]int32{}}
-	for life := range livesPerRun {
-		if err := r.live(life); err != nil {
-			return r.result, fmt.Errorf("seed %d, life %d: %w", rig.seed, life, err)
-		}
-	}
-	if err := r.finish(); err != nil {
-		return r.result, fmt.Errorf("seed %d, at the end: %w", rig.seed, err)
-	}
-	return r.result, nil
+	err := rig.play(r.live, r.finish)
+	return r.result, err
 }
 
 // live is one life of the node: boot, check what is there, load, crash.
@@ -75,13 +67,7 @@ func (r *run) live(life int) error {
 	}
 	r.load()
 	r.result.Simulated += r.hand.Mono()
-	if planned || r.rng.IntN(3) > 0 {
-		r.PowerCut()
-		r.result.PowerCuts++
-	} else {
-		r.Kill()
-		r.result.Kills++
-	}
+	r.end(&r.result.Ends, planned || r.rng.IntN(3) > 0)
 	return nil
 }
 
@@ -336,8 +322,7 @@ func (r *run) finish() error {
 
 // Add adds what another run did.
 func (r *Result) Add(o Result) {
-	r.Kills += o.Kills
-	r.PowerCuts += o.PowerCuts
+	r.add(o.Ends)
 	r.Acked += o.Acked
 	r.Refused += o.Refused
 	r.Unknown += o.Unknown

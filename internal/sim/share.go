@@ -17,7 +17,7 @@ import (
 
 // ShareResult is what one run of share groups did.
 type ShareResult struct {
-	Kills, PowerCuts int
+	Ends
 	// Produced counts acknowledged records, Accepted and Rejected those whose end was confirmed.
 	Produced, Accepted, Rejected int
 	// Delivered counts deliveries, Again those with a delivery count above one, Last those at the limit.
@@ -30,7 +30,8 @@ type ShareResult struct {
 
 // Add adds what another run did.
 func (r *ShareResult) Add(o ShareResult) {
-	r.Kills, r.PowerCuts, r.Produced = r.Kills+o.Kills, r.PowerCuts+o.PowerCuts, r.Produced+o.Produced
+	r.add(o.Ends)
+	r.Produced += o.Produced
 	r.Accepted, r.Rejected, r.Delivered = r.Accepted+o.Accepted, r.Rejected+o.Rejected, r.Delivered+o.Delivered
 	r.Again, r.Last, r.Released, r.Renewed = r.Again+o.Again, r.Last+o.Last, r.Released+o.Released, r.Renewed+o.Renewed
 	r.Unknown, r.Refused, r.Sessions, r.Expelled = r.Unknown+o.Unknown, r.Refused+o.Refused, r.Sessions+o.Sessions, r.Expelled+o.Expelled
@@ -103,15 +104,8 @@ func RunShareGroups(rig *Rig) (ShareResult, error) {
 		m.forget()
 		r.members = append(r.members, m)
 	}
-	for life := range livesPerRun {
-		if err := r.live(life); err != nil {
-			return r.result, fmt.Errorf("seed %d, life %d: %w", rig.seed, life, err)
-		}
-	}
-	if err := r.finish(); err != nil {
-		return r.result, fmt.Errorf("seed %d, at the end: %w", rig.seed, err)
-	}
-	return r.result, nil
+	err := rig.play(r.live, r.finish)
+	return r.result, err
 }
 
 func (r *shareRun) live(life int) error {
@@ -133,28 +127,13 @@ func (r *shareRun) live(life int) error {
 			return r.failed
 		}
 	}
-	if planned || r.rng.IntN(2) == 0 {
-		r.PowerCut()
-		r.result.PowerCuts++
-	} else {
-		r.Kill()
-		r.result.Kills++
-	}
+	r.end(&r.result.Ends, planned || r.rng.IntN(2) == 0)
 	return nil
 }
 
 // begin boots; now and then the power is cut meanwhile, or soon after.
 func (r *shareRun) begin() error {
-	for r.rng.IntN(4) == 0 {
-		r.disk.CutAt(1 + r.rng.Int64N(150))
-		if err := r.Boot(); err == nil {
-			r.hand.Advance(time.Duration(r.rng.Int64N(int64(time.Second))))
-		}
-		r.PowerCut()
-		r.result.PowerCuts++
-	}
-	r.disk.CutAt(0)
-	if err := r.Boot(); err != nil {
+	if err := r.bootThrough(&r.result.Ends, r.rng, cuts{odds: 4, writes: 150, within: time.Second}); err != nil {
 		return err
 	}
 	r.producer.reset()

@@ -17,7 +17,7 @@ import (
 
 // TxnResult is what one run of transactions did.
 type TxnResult struct {
-	Kills, PowerCuts int
+	Ends
 	// Committed and Aborted count transactions whose end was acknowledged, Lost those of which the client could not know.
 	Committed, Aborted, Lost int
 	// Fenced counts the times that a client found out that another one has its transactional id.
@@ -28,7 +28,7 @@ type TxnResult struct {
 
 // Add adds what another run did.
 func (r *TxnResult) Add(o TxnResult) {
-	r.Kills, r.PowerCuts = r.Kills+o.Kills, r.PowerCuts+o.PowerCuts
+	r.add(o.Ends)
 	r.Committed, r.Aborted, r.Lost = r.Committed+o.Committed, r.Aborted+o.Aborted, r.Lost+o.Lost
 	r.Fenced, r.Outputs = r.Fenced+o.Fenced, r.Outputs+o.Outputs
 }
@@ -64,15 +64,8 @@ func RunTransactions(rig *Rig) (TxnResult, error) {
 			r.copiers = append(r.copiers, &copier{r: r, input: input, bump: r.rng.IntN(2) == 0})
 		}
 	}
-	for life := range livesPerRun {
-		if err := r.live(life); err != nil {
-			return r.result, fmt.Errorf("seed %d, life %d: %w", rig.seed, life, err)
-		}
-	}
-	if err := r.finish(); err != nil {
-		return r.result, fmt.Errorf("seed %d, at the end: %w", rig.seed, err)
-	}
-	return r.result, nil
+	err := rig.play(r.live, r.finish)
+	return r.result, err
 }
 
 func (r *txnRun) live(life int) error {
@@ -103,13 +96,7 @@ func (r *txnRun) live(life int) error {
 			r.hand.Advance(time.Duration(r.rng.Int64N(int64(20 * time.Second)))) // transactions time out
 		}
 	}
-	if planned || r.rng.IntN(2) == 0 {
-		r.PowerCut()
-		r.result.PowerCuts++
-	} else {
-		r.Kill()
-		r.result.Kills++
-	}
+	r.end(&r.result.Ends, planned || r.rng.IntN(2) == 0)
 	return nil
 }
 
