@@ -110,7 +110,7 @@ func batchProducer(a *produceAppend) txn.Producer {
 
 func (op *produce) refuseTransactional(code wire.Code, message string) {
 	for _, a := range op.transactional {
-		a.code, a.message = code, message
+		a.code, a.message, a.early = code, message, true
 		op.pending.Add(-1)
 	}
 }
@@ -127,6 +127,7 @@ func (op *produce) takeTurn(producer txn.Producer) (waits bool) {
 		guard, err := a.part.Log().BeginVerification(a.Records, bump)
 		if err != nil {
 			a.code, a.message = appendCode(err)
+			a.early = true
 			op.finishOne()
 			continue
 		}
@@ -159,6 +160,7 @@ func (op *produce) announceAgain() {
 		guard, err := a.part.Log().BeginVerification(a.Records, bump)
 		if a.Guard = guard; err != nil {
 			a.code, a.message = appendCode(err)
+			a.early = true
 		}
 	}
 }
@@ -172,7 +174,7 @@ func (op *produce) appendVerified(codes []wire.Code) {
 			continue
 		}
 		if codes[i] != wire.None {
-			a.code = verified(codes[i], bump, abortable)
+			a.code, a.early = verified(codes[i], bump, abortable), true
 			a.message = "the transaction coordinator has not verified the partition: " + codes[i].Message()
 			op.finishOne()
 			continue

@@ -374,6 +374,8 @@ func verified(code wire.Code, bump, abortable bool) wire.Code {
 		if !abortable {
 			return wire.InvalidTxnState
 		}
+	case wire.ProducerFenced:
+		return wire.InvalidProducerEpoch
 	}
 	return code
 }
