@@ -218,11 +218,11 @@ func (c *Consumers) Loaded(now Time, _ *Effects) {
 func (c *Consumers) Unload(wire.Code, *Effects) {}
 
 // Next tells when Expire has something to do.
-func (c *Consumers) Next() (mono int64, ok bool) { return c.timers.next() }
+func (c *Consumers) Next() (mono int64, ok bool) { return c.timers.Next() }
 
 // Expire removes the members whose time is over.
 func (c *Consumers) Expire(now Time, fx *Effects) {
-	for due := c.timers.due(now.Mono); due != nil; due = c.timers.due(now.Mono) {
+	for due, ok := c.timers.Due(now.Mono); ok; due, ok = c.timers.Due(now.Mono) {
 		mb := due.consumer
 		g := mb.group
 		if g.members[mb.id] != mb {
@@ -255,13 +255,13 @@ func (g *consumerGroup) heard(mb *consumerMember, now Time) {
 	if mb.meta.ClassicMemberMetadata != nil {
 		ms = int64(mb.meta.ClassicMemberMetadata.SessionTimeoutMs)
 	}
-	g.c.timers.set(&mb.session, now.Mono+ms)
+	g.c.timers.Set(&mb.session, now.Mono+ms)
 }
 
 // awaitRevocation gives the member its rebalance timeout to give partitions up.
 func (mb *consumerMember) awaitRevocation(now Time) {
 	mb.revokingEpoch = mb.current.MemberEpoch
-	mb.group.c.timers.set(&mb.rebalance, now.Mono+int64(mb.meta.RebalanceTimeoutMs))
+	mb.group.c.timers.Set(&mb.rebalance, now.Mono+int64(mb.meta.RebalanceTimeoutMs))
 }
 
 func (g *consumerGroup) configuration() *ConsumerSettings {

@@ -82,9 +82,9 @@ func (c *Consumers) joinClassic(now Time, j *Join, fx *Effects) {
 	}
 	t.retarget()
 	t.reconcile(mb, ownedByName(c.image, subscription), changed)
-	mb.join.stop()
+	mb.join.Stop()
 	g.heard(mb, now)
-	c.timers.set(&mb.sync, now.Mono+int64(req.RebalanceTimeoutMs))
+	c.timers.Set(&mb.sync, now.Mono+int64(req.RebalanceTimeoutMs))
 	protocolType, name := consumerProtocol, meta.ClassicMemberMetadata.SupportedProtocols[0].Name
 	fx.Late = append(fx.Late, JoinReply{j.Ticket, &wire.JoinGroupResponse{
 		GenerationID: mb.current.MemberEpoch, ProtocolType: &protocolType, ProtocolName: &name, MemberID: mb.id,
@@ -194,7 +194,7 @@ func (c *Consumers) syncClassic(now Time, req *wire.SyncGroupRequest) *wire.Sync
 		mb.awaitJoin(now)
 		return &wire.SyncGroupResponse{ErrorCode: wire.RebalanceInProgress}
 	}
-	mb.sync.stop()
+	mb.sync.Stop()
 	g.heard(mb, now)
 	return &wire.SyncGroupResponse{
 		ProtocolType: cloneOpt(req.ProtocolType), ProtocolName: cloneOpt(req.ProtocolName),
@@ -204,8 +204,8 @@ func (c *Consumers) syncClassic(now Time, req *wire.SyncGroupRequest) *wire.Sync
 
 // awaitJoin gives a member its rebalance timeout to rejoin, from the first time that it is told to.
 func (mb *consumerMember) awaitJoin(now Time) {
-	if mb.join.at == 0 {
-		mb.group.c.timers.set(&mb.join, now.Mono+int64(mb.meta.RebalanceTimeoutMs))
+	if !mb.join.Pending() {
+		mb.group.c.timers.Set(&mb.join, now.Mono+int64(mb.meta.RebalanceTimeoutMs))
 	}
 }
 

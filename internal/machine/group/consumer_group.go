@@ -279,7 +279,7 @@ func (g *consumerGroup) forgetMember(id string) {
 	}
 	g.own(mb, false)
 	for _, t := range []*timer{&mb.session, &mb.rebalance, &mb.join, &mb.sync} {
-		t.stop()
+		t.Stop()
 	}
 	delete(g.members, id)
 	g.c.members--

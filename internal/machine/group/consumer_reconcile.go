@@ -282,7 +282,7 @@ func (t *consumerTurn) reconcile(mb *consumerMember, has owned, changed bool) {
 	if next.State == unrevokedPartitions {
 		mb.awaitRevocation(t.now)
 	} else {
-		mb.rebalance.stop()
+		mb.rebalance.Stop()
 	}
 }
 

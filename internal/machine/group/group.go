@@ -221,7 +221,7 @@ func (g *group) add(mb *member) {
 func (g *group) unpend(memberID string) bool {
 	t, ok := g.pending[memberID]
 	if ok {
-		t.stop()
+		t.Stop()
 		delete(g.pending, memberID)
 	}
 	return ok
@@ -231,7 +231,7 @@ func (g *group) unpend(memberID string) bool {
 func (g *group) dropPending() {
 	//unordered: a timer that is stopped shows nowhere
 	for _, t := range g.pending {
-		t.stop()
+		t.Stop()
 	}
 	g.pending = nil
 }
@@ -248,7 +248,7 @@ func (g *group) count(mb *member, n int) {
 func (g *group) remove(mb *member, fx *Effects) {
 	fx.join(g.takeJoin(mb), joinError("", wire.UnknownMemberID))
 	fx.sync(mb.takeSync(), &wire.SyncGroupResponse{ErrorCode: wire.UnknownMemberID})
-	mb.timer.stop()
+	mb.timer.Stop()
 	g.synced(mb)
 	g.count(mb, -1)
 	delete(g.members, mb.id)

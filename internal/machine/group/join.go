@@ -130,7 +130,7 @@ func (d *decision) joinNew(g *group, j *Join) {
 	}
 	t := &timer{kind: timerPending, group: g, memberID: id}
 	g.pending[id] = t
-	d.m.timers.set(t, d.now.Mono+int64(req.SessionTimeoutMs))
+	d.m.timers.Set(t, d.now.Mono+int64(req.SessionTimeoutMs))
 	d.arrived(g)
 	d.fx.join(j.Ticket, joinError(id, wire.MemberIDRequired))
 }
@@ -207,7 +207,7 @@ func (d *decision) addMember(g *group, id string, j *Join) {
 	}
 	g.add(mb)
 	g.parkJoin(mb, j.Ticket, d.fx)
-	d.m.timers.set(&mb.timer, d.now.Mono+newMemberTimeoutMs)
+	d.m.timers.Set(&mb.timer, d.now.Mono+newMemberTimeoutMs)
 	d.rebalanceOrComplete(g, "member "+id+" joins"+because(j.Request.Reason))
 }
 

@@ -170,10 +170,10 @@ func (ks *kinds) makeRoom(k Kind, id string, fx *Effects) bool {
 // yield takes the classic half of a group away. Writes of it that are on their way come to nothing: the tombstone
 // stands behind them.
 func (ks *kinds) yield(g *group) {
-	g.joinTimer.stop()
-	g.syncTimer.stop()
+	g.joinTimer.Stop()
+	g.syncTimer.Stop()
 	for _, mb := range g.order {
-		mb.timer.stop()
+		mb.timer.Stop()
 	}
 	g.dropPending()
 	g.reset()

@@ -187,13 +187,13 @@ func (m *Machine) Loaded(now Time, fx *Effects) {
 	for _, id := range sortedKeys(m.groups) {
 		g := m.groups[id]
 		for _, mb := range g.order {
-			m.timers.set(&mb.timer, now.Mono+int64(mb.sessionMs))
+			m.timers.Set(&mb.timer, now.Mono+int64(mb.sessionMs))
 		}
 		if len(g.members) > int(m.config.MaxSize) {
 			d.prepareRebalance(g, "the loaded group is over group.max.size")
 		}
 	}
-	m.timers.set(&m.retention, now.Mono+m.config.RetentionCheckIntervalMs)
+	m.timers.Set(&m.retention, now.Mono+m.config.RetentionCheckIntervalMs)
 	for _, k := range m.list {
 		k.Loaded(now, fx)
 	}
@@ -215,12 +215,12 @@ func (m *Machine) Unload(code wire.Code, fx *Effects) {
 }
 
 // Next tells when Expire has something to do, in terms of Time.Mono.
-func (m *Machine) Next() (mono int64, ok bool) { return m.next(m.timers.next()) }
+func (m *Machine) Next() (mono int64, ok bool) { return m.next(m.timers.Next()) }
 
 // Expire does what is due by now.
 func (m *Machine) Expire(now Time, fx *Effects) {
 	d := &decision{m, now, fx}
-	for t := m.timers.due(now.Mono); t != nil; t = m.timers.due(now.Mono) {
+	for t, ok := m.timers.Due(now.Mono); ok; t, ok = m.timers.Due(now.Mono) {
 		d.fire(t)
 	}
 	for _, k := range m.list {
@@ -242,7 +242,7 @@ func (d *decision) fire(t *timer) {
 		d.expireSync(t.group)
 	case timerRetention:
 		d.expireOffsets()
-		d.m.timers.set(t, d.now.Mono+d.m.config.RetentionCheckIntervalMs)
+		d.m.timers.Set(t, d.now.Mono+d.m.config.RetentionCheckIntervalMs)
 	}
 }
 
@@ -359,11 +359,11 @@ func (m *Machine) drop(g *group) {
 
 func (m *Machine) forget(g *group) {
 	delete(m.groups, g.id)
-	g.joinTimer.stop()
-	g.syncTimer.stop()
+	g.joinTimer.Stop()
+	g.syncTimer.Stop()
 	g.dropPending()
 	for _, mb := range g.order {
-		mb.timer.stop()
+		mb.timer.Stop()
 	}
 }
 

@@ -192,7 +192,7 @@ func (d *driver) checkBooks(t *rapid.T) {
 				}
 			}
 			mb.names(func(name string) { supported[name]++ })
-			if mb.timer.at == 0 && !mb.satisfied() && g.state != stateDead {
+			if !mb.timer.Pending() && !mb.satisfied() && g.state != stateDead {
 				t.Fatalf("nobody watches member %s of %s in %v", mb.id, id, g.state)
 			}
 		}
@@ -213,9 +213,9 @@ func (d *driver) checkBooks(t *rapid.T) {
 			t.Fatalf("group %s has no leader", id)
 		case len(g.members) > 0 && (g.state == stateEmpty || g.state == stateDead), len(g.members) == 0 && (g.state == stateStable || g.state == stateCompleting):
 			t.Fatalf("group %s has %d members in %v", id, len(g.members), g.state)
-		case g.state == statePreparing && g.joinTimer.at == 0:
+		case g.state == statePreparing && !g.joinTimer.Pending():
 			t.Fatalf("group %s prepares for ever", id)
-		case g.state == stateCompleting && g.unsynced > 0 && g.syncTimer.at == 0:
+		case g.state == stateCompleting && g.unsynced > 0 && !g.syncTimer.Pending():
 			t.Fatalf("group %s completes for ever", id)
 		}
 	}

@@ -23,7 +23,7 @@ func (d *decision) prepareRebalance(g *group, reason string) {
 		d.refuseSyncs(g, wire.RebalanceInProgress)
 	}
 	g.clearUnsynced()
-	g.syncTimer.stop()
+	g.syncTimer.Stop()
 	initial := g.state == stateEmpty
 	g.transition(statePreparing, d.now.Wall)
 	d.fx.event(g, "rebalance begins", reason)
@@ -56,7 +56,7 @@ func (d *decision) arrived(g *group) {
 // kind is what decides when it fires.
 func (d *decision) setJoinTimer(g *group, kind timerKind, ms int64) {
 	g.joinTimer.kind = kind
-	d.m.timers.set(&g.joinTimer, d.now.Mono+ms)
+	d.m.timers.Set(&g.joinTimer, d.now.Mono+ms)
 }
 
 // expireInitial ends a step of the initial delay: if members came meanwhile, another step follows, until the
@@ -83,7 +83,7 @@ func (d *decision) completeIfAllJoined(g *group) {
 // completeJoin ends the first phase: dynamic members that are missing are out, static ones stay, and the next
 // generation begins.
 func (d *decision) completeJoin(g *group) {
-	g.joinTimer.stop()
+	g.joinTimer.Stop()
 	for _, mb := range slices.Clone(g.order) {
 		if mb.join == 0 && !mb.static {
 			d.fx.event(g, "member removed", mb.id+" has not rejoined within its rebalance timeout")
@@ -109,7 +109,7 @@ func (d *decision) completeJoin(g *group) {
 		mb.isNew, mb.pendingSync = false, true
 		g.unsynced++
 	}
-	d.m.timers.set(&g.syncTimer, d.now.Mono+g.rebalanceMs())
+	d.m.timers.Set(&g.syncTimer, d.now.Mono+g.rebalanceMs())
 }
 
 // expireSync removes the members that have not asked for their assignment.
@@ -165,7 +165,7 @@ func (d *decision) afterRemoval(g *group, reason string) {
 }
 
 // heard sets a member's session anew.
-func (d *decision) heard(mb *member) { d.m.timers.set(&mb.timer, d.now.Mono+int64(mb.sessionMs)) }
+func (d *decision) heard(mb *member) { d.m.timers.Set(&mb.timer, d.now.Mono+int64(mb.sessionMs)) }
 
 // Heartbeat keeps a member's session alive and tells it when it has to rejoin.
 func (m *Machine) Heartbeat(now Time, req *wire.HeartbeatRequest) wire.Code {

@@ -569,8 +569,8 @@ func (d *driver) checkBooks(t tester) {
 	for id, sg := range d.groups.groups {
 		reads := map[string]int{}
 		for _, m := range sg.members {
-			if !sort.StringsAreSorted(m.topics) || m.deadline == 0 {
-				t.Fatalf("%s/%s: %v %d", id, m.id, m.topics, m.deadline)
+			if !sort.StringsAreSorted(m.topics) || !m.Pending() {
+				t.Fatalf("%s/%s: %v %v", id, m.id, m.topics, m.Pending())
 			}
 			for _, name := range m.topics {
 				reads[name]++

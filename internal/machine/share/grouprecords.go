@@ -112,7 +112,7 @@ func (g *Groups) setTopics(m *member, topics []string) {
 func (g *Groups) removeMember(sg *shareGroup, id string) {
 	if m := sg.members[id]; m != nil {
 		g.setTopics(m, nil)
-		m.deadline = 0
+		m.Stop()
 		delete(sg.members, id)
 	}
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/moldau/moldau/internal/format/wire"
 	"github.com/moldau/moldau/internal/machine/assign"
+	"github.com/moldau/moldau/internal/machine/deadline"
 	"github.com/moldau/moldau/internal/machine/group"
 	"github.com/moldau/moldau/internal/machine/metadata"
 )
@@ -97,17 +98,16 @@ type shareGroup struct {
 
 // member is one member of a group.
 type member struct {
-	id       string
-	group    *shareGroup
-	rack     *string
-	clientID string
-	host     string
-	topics   []string // sorted
-	epoch    int32
-	previous int32
-	assigned assign.Assignment
-	deadline int64 // Mono when the session ends, 0 for never
-	queued   int64 // the deadline that the queue has, 0 for none
+	id                string
+	group             *shareGroup
+	rack              *string
+	clientID          string
+	host              string
+	topics            []string // sorted
+	epoch             int32
+	previous          int32
+	assigned          assign.Assignment
+	deadline.Deadline // Mono when the session ends
 }
 
 // Values of a member epoch in a request.
@@ -178,7 +178,7 @@ func (g *Groups) Delete(id string, records []group.Record) ([]group.Record, wire
 func (g *Groups) forget(sg *shareGroup) {
 	for _, m := range sg.members { //unordered: each stands for itself
 		g.setTopics(m, nil)
-		m.deadline = 0
+		m.Stop()
 	}
 	delete(g.groups, sg.id)
 }
@@ -240,11 +240,11 @@ func (g *Groups) Loaded(now group.Time, _ *group.Effects) {
 func (g *Groups) Unload(wire.Code, *group.Effects) {}
 
 // Next tells when Expire has something to do.
-func (g *Groups) Next() (mono int64, ok bool) { return g.sessions.next() }
+func (g *Groups) Next() (mono int64, ok bool) { return g.sessions.Next() }
 
 // Expire removes the members whose session is over.
 func (g *Groups) Expire(now group.Time, fx *group.Effects) {
-	for m := g.sessions.due(now.Mono); m != nil; m = g.sessions.due(now.Mono) {
+	for m, ok := g.sessions.Due(now.Mono); ok; m, ok = g.sessions.Due(now.Mono) {
 		t := &step{g: g, sg: m.group, now: now, fx: fx}
 		t.remove(m)
 		t.event("member removed", m.id+": it was not heard of for its session timeout")
@@ -261,7 +261,7 @@ func (g *Groups) settings(sg *shareGroup) *GroupSettings {
 }
 
 func (g *Groups) heard(m *member, now group.Time) {
-	g.sessions.set(m, now.Mono+int64(g.settings(m.group).SessionMs))
+	g.sessions.Set(m, now.Mono+int64(g.settings(m.group).SessionMs))
 }
 
 // find gives a share group, or why there is none.
@@ -307,94 +307,8 @@ func (g *Groups) Describe(id string) wire.ShareGroupDescribeResponseDescribedGro
 	return out
 }
 
-// sessions is a queue of members by when their sessions end. To prolong a session, which every heartbeat does, is one
-// store: the queue learns of it when the old time comes.
-type sessions struct {
-	heap   []sessionEnd
-	serial uint64
-}
-
-type sessionEnd struct {
-	at     int64
-	serial uint64
-	m      *member
-}
-
-func (e *sessionEnd) before(o *sessionEnd) bool {
-	return e.at < o.at || e.at == o.at && e.serial < o.serial
-}
-
-func (q *sessions) set(m *member, at int64) {
-	m.deadline = max(at, 1)
-	if m.queued == 0 || m.deadline < m.queued {
-		q.push(m)
-	}
-}
-
-func (q *sessions) next() (int64, bool) {
-	if len(q.heap) == 0 {
-		return 0, false
-	}
-	return q.heap[0].at, true
-}
-
-// due takes a member whose session is over, or nil.
-func (q *sessions) due(now int64) *member {
-	for len(q.heap) > 0 && q.heap[0].at <= now {
-		e := q.pop()
-		m := e.m
-		if m.queued != e.at {
-			continue // an earlier entry has taken its place
-		}
-		m.queued = 0
-		switch {
-		case m.deadline == 0:
-		case m.deadline > now:
-			q.push(m)
-		default:
-			m.deadline = 0
-			return m
-		}
-	}
-	return nil
-}
-
-func (q *sessions) push(m *member) {
-	q.serial++
-	m.queued = m.deadline
-	q.heap = append(q.heap, sessionEnd{m.deadline, q.serial, m})
-	for i := len(q.heap) - 1; i > 0; {
-		up := (i - 1) / 2
-		if !q.heap[i].before(&q.heap[up]) {
-			break
-		}
-		q.heap[i], q.heap[up] = q.heap[up], q.heap[i]
-		i = up
-	}
-}
-
-func (q *sessions) pop() sessionEnd {
-	h := q.heap
-	top, last := h[0], len(h)-1
-	h[0] = h[last]
-	h[last] = sessionEnd{}
-	h = h[:last]
-	for i := 0; ; {
-		first := i
-		for c := 2*i + 1; c <= 2*i+2 && c < last; c++ {
-			if h[c].before(&h[first]) {
-				first = c
-			}
-		}
-		if first == i {
-			break
-		}
-		h[i], h[first] = h[first], h[i]
-		i = first
-	}
-	q.heap = h
-	return top
-}
+// sessions is a queue of members by when their sessions end.
+type sessions = deadline.Queue[*member]
 
 const (
 	// firstEpoch is that of a group without records; its first member makes it 2.

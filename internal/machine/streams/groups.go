@@ -92,21 +92,21 @@ func (k *Groups) Loaded(now base.Time, _ *base.Effects) {
 		s := k.settingsOf(g)
 		for _, name := range g.sortedMembers() {
 			m := g.members[name]
-			k.timers.set(&m.session, now.Mono+int64(s.SessionMs))
+			k.timers.Set(&m.session, now.Mono+int64(s.SessionMs))
 			if m.state == stateUnrevoked {
-				k.timers.set(&m.rebalance, now.Mono+int64(m.rebalanceMs))
+				k.timers.Set(&m.rebalance, now.Mono+int64(m.rebalanceMs))
 			}
 		}
 	}
 }
 
 // Next tells when Expire has something to do.
-func (k *Groups) Next() (mono int64, ok bool) { return k.timers.next() }
+func (k *Groups) Next() (mono int64, ok bool) { return k.timers.Next() }
 
 // Expire removes members that were silent or did not give their tasks up, and makes the first assignments that have
 // waited for members.
 func (k *Groups) Expire(now base.Time, fx *base.Effects) {
-	for t := k.timers.due(now.Mono); t != nil; t = k.timers.due(now.Mono) {
+	for t, ok := k.timers.Due(now.Mono); ok; t, ok = k.timers.Due(now.Mono) {
 		g := t.group
 		switch t.kind {
 		case timerSession:

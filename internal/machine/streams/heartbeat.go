@@ -426,7 +426,7 @@ func (b *beat) updateTarget() *failure {
 	g := b.group
 	b.target, b.targetEpoch = g.targetOf(b.after.id), g.assignedEpoch
 	switch {
-	case b.delay || g.initial.at != 0:
+	case b.delay || g.initial.Pending():
 		b.target = &target{}
 		b.status(statusAssignmentDelayed, "Assignment delayed due to the configured initial rebalance delay.")
 	case g.assignedEpoch >= b.epoch:
@@ -494,16 +494,16 @@ func (b *beat) commit(fx *base.Effects) {
 	fx.Record(b.records...)
 	g.configured, g.image = b.configured, k.image
 	m := g.member(b.after.id)
-	k.timers.set(&m.session, b.now.Mono+int64(b.settings.SessionMs))
+	k.timers.Set(&m.session, b.now.Mono+int64(b.settings.SessionMs))
 	if !m.progress.equal(&b.was) {
 		if m.state == stateUnrevoked {
-			k.timers.set(&m.rebalance, b.now.Mono+int64(m.rebalanceMs))
+			k.timers.Set(&m.rebalance, b.now.Mono+int64(m.rebalanceMs))
 		} else {
-			m.rebalance.stop()
+			m.rebalance.Stop()
 		}
 	}
-	if b.delay && g.initial.at == 0 {
-		k.timers.set(&g.initial, b.now.Mono+int64(b.settings.InitialDelayMs))
+	if b.delay && !g.initial.Pending() {
+		k.timers.Set(&g.initial, b.now.Mono+int64(b.settings.InitialDelayMs))
 	}
 	if b.req.ShutdownApplication && g.shutdownBy == "" {
 		g.shutdownBy = m.id

@@ -246,10 +246,10 @@ func (k *Groups) group(id string) *group {
 // forget drops a group with all that it has.
 func (k *Groups) forget(g *group) {
 	for _, m := range g.members { //unordered: timers stop apart
-		m.session.stop()
-		m.rebalance.stop()
+		m.session.Stop()
+		m.rebalance.Stop()
 	}
-	g.initial.stop()
+	g.initial.Stop()
 	delete(k.groups, g.id)
 }
 
@@ -271,8 +271,8 @@ func (g *group) removeMember(id string) {
 		return
 	}
 	g.count(m, -1)
-	m.session.stop()
-	m.rebalance.stop()
+	m.session.Stop()
+	m.rebalance.Stop()
 	if delete(g.members, id); len(g.members) == 0 {
 		g.shutdownBy = ""
 	}
