@@ -23,10 +23,11 @@ type below struct {
 	deaf    atomic.Bool // the peer does not take what TLS writes by itself
 
 	// These belong to the connection's goroutine: fd is the descriptor while it reads without waiting, asked says that it
-	// does, and room is the most that TLS has set aside for what comes.
-	fd    uintptr
-	asked bool
-	room  int
+	// does, room is the most that TLS has set aside for what comes, and working says that its handshake computes.
+	fd      uintptr
+	asked   bool
+	working bool
+	room    int
 
 	// mu guards what follows. It is held while a full buffer is sent.
 	mu     sync.Mutex
@@ -50,6 +51,7 @@ func (b *below) Write(p []byte) (int, error) {
 	defer b.mu.Unlock()
 	if !b.corked {
 		if b.raw == nil || !b.shaken.Load() {
+			defer b.away()()
 			return b.Conn.Write(p)
 		}
 		return b.aside(p)
@@ -67,6 +69,35 @@ func (b *below) Write(p []byte) (int, error) {
 	}
 	b.to += copy(b.out.data[b.to:], p)
 	return len(p), nil
+}
+
+// compute begins a handshake's work: no more of them than there is room for compute at the same time.
+func (b *below) compute() {
+	b.conn.server.handshakes.work <- struct{}{}
+	b.working = true
+}
+
+// pause ends it, if it is under way.
+func (b *below) pause() {
+	if b.working {
+		b.working = false
+		<-b.conn.server.handshakes.work
+	}
+}
+
+// away interrupts a handshake's work, for a wait for the peer that ends with what is returned.
+func (b *below) away() (back func()) {
+	if !b.working {
+		return func() {}
+	}
+	b.pause()
+	return b.compute
+}
+
+// await reads in the handshake.
+func (b *below) await(p []byte) (int, error) {
+	defer b.away()()
+	return b.Conn.Read(p)
 }
 
 // aside sends as much as the socket takes at once, and keeps the rest. The caller holds mu.

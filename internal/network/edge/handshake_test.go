@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/moldau/moldau/internal/clock"
 	"github.com/moldau/moldau/internal/network/auth"
 	"github.com/moldau/moldau/internal/network/edge"
 )
@@ -101,19 +102,35 @@ func TestHandshakesThatStop(t *testing.T) {
 	p.Close()
 }
 
-// leaping is a world whose monotonic clock leaps when it is told to.
+// leaping is a world whose monotonic clock stands, and leaps when it is told to.
 type leaping struct {
 	*world
 	ahead atomic.Int64
 }
 
-func (l *leaping) Mono() time.Duration { return l.world.Mono() + time.Duration(l.ahead.Load()) }
+func (l *leaping) Mono() time.Duration { return time.Duration(l.ahead.Load()) }
+
+func (l *leaping) AfterFunc(d time.Duration, f func()) clock.Timer {
+	due := l.Mono() + d
+	made := make(chan clock.Timer, 1)
+	t := l.world.AfterFunc(d, func() {
+		if l.Mono() >= due {
+			f()
+			return
+		}
+		t := <-made
+		t.Reset(0) // not yet
+		made <- t
+	})
+	made <- t
+	return t
+}
 
 // TestHandshakePlaces: when all places are taken by peers that do not go on, whoever comes is served once they have had
 // their time.
 func TestHandshakePlaces(t *testing.T) {
-	clock := &leaping{world: new(world)}
-	b := start(t, echo, func(o *edge.Options) { o.World = clock })
+	leaps := &leaping{world: new(world)}
+	b := start(t, echo, func(o *edge.Options) { o.World = leaps })
 	listening, err := b.ListenTLS("SSL", "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{selfSigned(t)}})
 	if err != nil {
 		t.Fatal(err)
@@ -139,8 +156,8 @@ func TestHandshakePlaces(t *testing.T) {
 		}()
 		var socket *tls.Conn
 		until(t, "somebody gives way", func() bool {
-			clock.ahead.Add(int64(2 * time.Second))
-			clock.pass(1)
+			leaps.ahead.Add(int64(2 * time.Second))
+			leaps.pass(1)
 			select {
 			case socket = <-done:
 				return true
@@ -152,6 +169,47 @@ func TestHandshakePlaces(t *testing.T) {
 		p.send(frame(metadata, metadataVersion, i, "in between"))
 		p.expect(i, "in between")
 		p.Close()
+	}
+}
+
+// TestHandshakesOfOneAddress: an address that takes all places makes room for another one at once, however many of its own wait.
+func TestHandshakesOfOneAddress(t *testing.T) {
+	leaps := &leaping{world: new(world)}
+	b := start(t, echo, func(o *edge.Options) { o.World = leaps })
+	listening, err := b.ListenTLS("SSL", "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{selfSigned(t)}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	stall := func(n int) {
+		for range n {
+			dialFrom(t, "127.0.0.2", listening.String()).Write([]byte{0x16, 3, 1, 0, 200, 1, 0, 0, 196, 3, 3})
+		}
+	}
+	const places, more = 512, 100
+	stall(places + more)
+	until(t, "all have come", func() bool { return b.Stats().Connections == places+more })
+	done := make(chan error, 1)
+	go func() {
+		c, err := tls.Dial("tcp", listening.String(), &tls.Config{InsecureSkipVerify: true})
+		if err == nil {
+			err = c.Close()
+		}
+		done <- err
+	}()
+	until(t, "it comes", func() bool { return b.Stats().Accepted > places+more })
+	stall(more)
+	leaps.ahead.Add(int64(150 * time.Millisecond))
+	until(t, "it is served", func() bool {
+		leaps.pass(1)
+		select {
+		case err := <-done:
+			return err == nil
+		default:
+			return false
+		}
+	})
+	if n := b.Stats().Refused[edge.HandshakeTooSlow]; n > 10 {
+		t.Errorf("%d handshakes were cut for one", n)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"math"
 	"net"
 	"net/netip"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -128,8 +129,8 @@ func TestGuestsWithoutABoundOfTheirOwn(t *testing.T) {
 
 // TestGuestsAreBounded, however fast they come: each that comes beyond the bound has another one leave.
 func TestGuestsAreBounded(t *testing.T) {
-	const most, more = 20_000, 200
-	b := start(t, echo, func(o *edge.Options) { o.FirstFrameBytes = map[string]int32{"PIPE": 1 << 16} })
+	const most, more = 2_000, 200
+	b := start(t, echo, func(o *edge.Options) { o.FirstFrameBytes, o.Guests = map[string]int32{"PIPE": 1 << 16}, most })
 	for range most + more {
 		ours, theirs := net.Pipe()
 		t.Cleanup(func() { ours.Close() })
@@ -138,6 +139,39 @@ func TestGuestsAreBounded(t *testing.T) {
 	until(t, "as many as came too many are gone", func() bool {
 		return b.Stats().Refused[edge.NotAuthenticated] == more && b.Stats().Connections == most
 	})
+}
+
+// dialFrom connects from another address of the loopback.
+func dialFrom(t *testing.T, from, to string) net.Conn {
+	t.Helper()
+	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}}
+	c, err := d.Dial("tcp", to)
+	if err != nil {
+		t.Skipf("there is no %s here: %v", from, err)
+	}
+	t.Cleanup(func() { c.Close() })
+	return c
+}
+
+// TestGuestsOfOneAddress: an address that opens connections without end, or has much unfinished, costs itself.
+func TestGuestsOfOneAddress(t *testing.T) {
+	const most, more = 100, 300
+	b := start(t, echo, func(o *edge.Options) { o.FirstFrameBytes, o.Guests = map[string]int32{"PLAINTEXT": 8 << 20}, most })
+	body := strings.Repeat("x", 20_000)
+	first := frame(metadata, metadataVersion, 1, body)
+	patient := newPeer(t, dialFrom(t, "127.0.0.1", b.addr))
+	patient.send(first[:len(first)/2])
+	until(t, "it has come", func() bool { return b.Stats().Connections == 1 })
+	half := frame(metadata, metadataVersion, 1, string(make([]byte, 4<<20)))[:2<<20]
+	for i := range most + more {
+		c := dialFrom(t, "127.0.0.2", b.addr)
+		if i < 80 {
+			c.Write(half)
+		}
+	}
+	until(t, "the flood costs its address", func() bool { return b.Stats().Refused[edge.NotAuthenticated] >= more })
+	patient.send(first[len(first)/2:])
+	patient.expect(1, body)
 }
 
 // TestGuestsHoldLittle: unfinished requests of those who have not authenticated have a bound of their own, and whoever

@@ -288,6 +288,9 @@ func (in *reader) tell(g *guest) {
 	if in.buf != nil {
 		n = len(in.buf.data)
 	}
+	if b := in.conn.below; b != nil && b.room > guestRecord {
+		n += b.room
+	}
 	if n != in.told {
 		in.told = n
 		in.conn.server.guests.hold(g, n)

@@ -63,6 +63,8 @@ type Options struct {
 	Arrive func(listener string, ip netip.Addr) (wait, refused time.Duration)
 	// GuestTime is how long a peer on a listener of FirstFrameBytes may take to authenticate.
 	GuestTime time.Duration
+	// Guests is how many peers there may be that have not proved yet who they are; 0 is a bound that leaves room for others.
+	Guests int
 	// IdleTimeout is connections.max.idle.ms; negative means never.
 	IdleTimeout time.Duration
 	// SendBuffer and ReceiveBuffer are socket.send.buffer.bytes and
@@ -132,11 +134,12 @@ func New(o Options) *Server {
 	if o.IdleTimeout > 0 {
 		s.tickEvery = max(shortestTick, min(longestTick, o.IdleTimeout/ticksPerIdle))
 	}
-	s.handshakes.world = o.World
+	s.handshakes.begin(o.World)
+	s.guests.begin(s.tick.Load, o.Guests)
 	s.conns = make(map[*Conn]struct{})
 	s.perIP = make(map[netip.Addr]int)
 	s.limits, s.perListener, s.delayed = o.Limits, make(map[string]int), make(map[net.Conn]clock.Timer)
-	s.closing, s.guests.tick = make(chan struct{}), s.tick.Load
+	s.closing = make(chan struct{})
 	return s
 }
 

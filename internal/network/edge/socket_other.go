@@ -3,6 +3,7 @@
 package edge
 
 import (
+	"math"
 	"net"
 	"syscall"
 )
@@ -32,7 +33,10 @@ func hungUpOn(syscall.RawConn) bool { return false }
 func (in *reader) readSecure(uintptr) bool { return true }
 
 // Read waits for bytes.
-func (b *below) Read(p []byte) (int, error) { return b.Conn.Read(p) }
+func (b *below) Read(p []byte) (int, error) { return b.await(p) }
+
+// descriptors is not known here.
+func descriptors() int { return math.MaxInt }
 
 // awaitFirst returns at once: readiness cannot be asked.
 func (b *below) awaitFirst() error { return nil }

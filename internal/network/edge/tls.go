@@ -20,6 +20,8 @@ const (
 	maxHandshakes = 512
 	// yieldAfter is how long a handshake may hold its place while others wait for one.
 	yieldAfter = time.Second
+	// crowdAfter is the same for an address that has more than its share of the places, while another one waits.
+	crowdAfter = 100 * time.Millisecond
 )
 
 // ListenTLS is Listen for connections that begin with a TLS handshake. It runs on the connection's goroutine before
@@ -68,15 +70,20 @@ func handshake(c *Conn) error {
 		return refuse(HandshakeTooSlow, "%d TLS handshakes were under way on the listeners, and none ended within %v: is somebody opening connections without end?",
 			maxHandshakes, handshakeTimeout)
 	}
+	c.below.compute()
 	err := c.tls.HandshakeContext(context.Background())
+	c.below.pause()
 	c.server.handshakes.leave(c)
 	if err != nil {
 		return refuseHandshake(c, err)
 	}
+	c.below.shaken.Store(true)
 	if err := c.tls.SetDeadline(time.Time{}); err != nil {
 		return err
 	}
-	c.below.shaken.Store(true)
+	if _, ok := c.server.options.FirstFrameBytes[c.listener]; !ok {
+		c.server.guests.leave(c) // nothing else is asked of it
+	}
 	if f := c.server.options.Handshaken; f != nil {
 		if err := f(c, c.tls.ConnectionState()); err != nil {
 			return refuse(PeerUnknown, "the TLS client's certificate was accepted, but not its name: %v", err)
@@ -93,7 +100,8 @@ func refuseHandshake(c *Conn, err error) error {
 	text := err.Error()
 	switch {
 	case c.below.yielded.Load():
-		return refuse(HandshakeTooSlow, "a TLS handshake on listener %s gave way after %v, as others waited for its place", c.listener, yieldAfter)
+		return refuse(HandshakeTooSlow, "a TLS handshake on listener %s gave way, as others waited for its place (after %v, or %v where its address has most of them)",
+			c.listener, yieldAfter, crowdAfter)
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return refuse(HandshakeTooSlow, "a TLS handshake on listener %s was not finished within %v", c.listener, handshakeTimeout)
 	case errors.As(err, &header) && header.Conn != nil:

@@ -17,7 +17,7 @@ func (dryError) Temporary() bool { return true }
 func (b *below) Read(p []byte) (int, error) {
 	b.room = max(b.room, len(p))
 	if !b.asked {
-		return b.Conn.Read(p)
+		return b.await(p)
 	}
 	for {
 		n, err := unix.Read(int(b.fd), p)
