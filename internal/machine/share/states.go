@@ -316,8 +316,9 @@ func (g *Groups) AlterOffsets(now group.Time, req *wire.AlterShareGroupOffsetsRe
 	}
 	next := sg.states.clone()
 	initialize = &wire.InitializeShareGroupStateRequest{GroupID: sg.id}
-	for i := range req.Topics {
-		topic, out, data := g.alterTopic(&req.Topics[i], sg.epoch)
+	topics := mergeTopics(req.Topics)
+	for i := range topics {
+		topic, out, data := g.alterTopic(&topics[i], sg.epoch)
 		resp.Responses = append(resp.Responses, out)
 		if len(data.Partitions) == 0 {
 			continue
@@ -339,7 +340,26 @@ func (g *Groups) AlterOffsets(now group.Time, req *wire.AlterShareGroupOffsetsRe
 	return resp, initialize
 }
 
-// alterTopic sorts the partitions of one topic into those that there are and the others.
+// mergeTopics gives each topic that is named more than once the partitions of all its places.
+func mergeTopics(topics []wire.AlterShareGroupOffsetsRequestTopic) []wire.AlterShareGroupOffsetsRequestTopic {
+	merged := make([]wire.AlterShareGroupOffsetsRequestTopic, 0, len(topics))
+	at := make(map[string]int, len(topics))
+	for i := range topics {
+		k, ok := at[topics[i].TopicName]
+		if !ok {
+			at[topics[i].TopicName] = len(merged)
+			merged = append(merged, topics[i])
+			continue
+		}
+		merged[k].Partitions = slices.Concat(merged[k].Partitions, topics[i].Partitions)
+	}
+	return merged
+}
+
+// alterTopic sorts the partitions of one topic into those that there are and the others. Of a partition that is there
+// twice the last offset holds.
+//
+// Differs from Kafka: a partition below zero is one that there is not; it fails with UNKNOWN_SERVER_ERROR.
 func (g *Groups) alterTopic(in *wire.AlterShareGroupOffsetsRequestTopic, epoch int32) (
 	topic *metadata.Topic, out wire.AlterShareGroupOffsetsResponseTopic, data wire.InitializeShareGroupStateRequestInitializeStateData,
 ) {
@@ -348,12 +368,16 @@ func (g *Groups) alterTopic(in *wire.AlterShareGroupOffsetsRequestTopic, epoch i
 	if ok {
 		out.TopicID, data.TopicID = topic.ID, topic.ID
 	}
+	at := make(map[int32]int, len(in.Partitions))
 	for _, p := range in.Partitions {
 		result := wire.AlterShareGroupOffsetsResponsePartition{PartitionIndex: p.PartitionIndex}
 		if !ok || p.PartitionIndex < 0 || int(p.PartitionIndex) >= len(topic.Partitions) {
 			bad := problem(wire.UnknownTopicOrPartition)
 			result.ErrorCode, result.ErrorMessage = bad.Code, bad.Message()
+		} else if k, ok := at[p.PartitionIndex]; ok {
+			data.Partitions[k].StartOffset = p.StartOffset
 		} else {
+			at[p.PartitionIndex] = len(data.Partitions)
 			data.Partitions = append(data.Partitions, wire.InitializeShareGroupStateRequestPartitionData{
 				Partition: p.PartitionIndex, StateEpoch: epoch, StartOffset: p.StartOffset,
 			})

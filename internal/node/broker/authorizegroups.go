@@ -118,6 +118,10 @@ func serveConsumerGroupHeartbeat(b *Broker, q *edge.Request, m *wire.ConsumerGro
 
 // serveShareGroupHeartbeat serves members of share groups (KIP-932).
 func serveShareGroupHeartbeat(b *Broker, q *edge.Request, m *wire.ShareGroupHeartbeatRequest, answer func(*wire.ShareGroupHeartbeatResponse)) {
+	if m.MemberID == "" || len(m.MemberID) > maxMemberID {
+		answer(refuseShareGroup(m, wire.InvalidRequest))
+		return
+	}
 	if !b.mayDescribe(q, m.SubscribedTopicNames) {
 		answer(refuseShareGroup(m, wire.TopicAuthorizationFailed))
 		return

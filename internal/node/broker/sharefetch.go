@@ -55,7 +55,7 @@ func (b *Broker) serveShareFetch(q *edge.Request) {
 	f.Group, f.Member, f.Epoch = *m.GroupID, *m.MemberID, m.ShareSessionEpoch
 	f.MaxBytes, f.MaxWaitMs = int(max(min(m.MaxBytes, b.maxFetchBytes, b.tolls.Load().fetchable(q)), 0)), m.MaxWaitMs
 	f.MinBytes = min(int(m.MinBytes), f.MaxBytes)
-	f.MaxRecords, f.BatchSize, f.Mode = int(max(m.MaxRecords, 0)), int(m.BatchSize), machine.Mode(m.ShareAcquireMode)
+	f.MaxRecords, f.BatchSize, f.Mode = int(m.MaxRecords), int(m.BatchSize), machine.Mode(m.ShareAcquireMode)
 	f.Supports, f.Renewing = supported(q.Version), m.IsRenewAck
 	f.Topics, f.Forgotten, f.Conn = m.Topics, m.ForgottenTopicsData, q.Conn()
 	f.Denied = unreadable(b, q)
@@ -97,6 +97,10 @@ func (b *Broker) shareRefusal(group, member *string) wire.Code {
 	return wire.None
 }
 
+// refusal is why a request is not served at all.
+//
+// Differs from Kafka: an acquire mode that there is not is an INVALID_REQUEST; it fails with UNKNOWN_SERVER_ERROR, as it does
+// when a topic that nobody knows is asked for.
 func (op *shareFetch) refusal() wire.Code {
 	m := &op.req
 	if code := op.b.shareRefusal(m.GroupID, m.MemberID); code != wire.None {
@@ -182,7 +186,7 @@ func (op *shareFetch) fill() {
 func (op *shareFetch) partition(p *wire.ShareFetchResponsePartitionData, r *share.Result) {
 	p.SetDefaults()
 	p.PartitionIndex, p.ErrorCode, p.AcknowledgeErrorCode = r.Index, r.Code, r.AckCode
-	p.ErrorMessage, p.AcknowledgeErrorMessage = text(r.Why), text(r.AckWhy)
+	p.AcknowledgeErrorMessage = text(r.AckWhy)
 	for _, d := range r.Acquired {
 		p.AcquiredRecords = append(p.AcquiredRecords, wire.ShareFetchResponseAcquiredRecords{FirstOffset: d.First, LastOffset: d.Last, DeliveryCount: d.Count})
 	}

@@ -43,7 +43,7 @@ func (m *groupMachine) attachShare() {
 // ShareGroupHeartbeat serves one ShareGroupHeartbeat request (KIP-932).
 func (c *Groups) ShareGroupHeartbeat(req *wire.ShareGroupHeartbeatRequest, client Client, _ int16, done func(*wire.ShareGroupHeartbeatResponse)) {
 	refused := func(code wire.Code) {
-		done(&wire.ShareGroupHeartbeatResponse{ErrorCode: code, ErrorMessage: codeText(code)})
+		done(&wire.ShareGroupHeartbeatResponse{ErrorCode: code})
 	}
 	if c.image.Load() == nil {
 		refused(wire.CoordinatorNotAvailable)
@@ -243,24 +243,26 @@ func (c *Groups) AlterShareGroupOffsets(req *wire.AlterShareGroupOffsetsRequest,
 	}, refused)
 }
 
+// partitionOf is a partition of a topic.
+type partitionOf struct {
+	topic     wire.UUID
+	partition int32
+}
+
 // failAltered puts the errors of the share coordinator where they belong.
 func failAltered(resp *wire.AlterShareGroupOffsetsResponse, made *wire.InitializeShareGroupStateResponse) {
-	type place struct {
-		topic     wire.UUID
-		partition int32
-	}
-	failed := map[place]*wire.InitializeShareGroupStateResponsePartitionResult{}
+	failed := map[partitionOf]*wire.InitializeShareGroupStateResponsePartitionResult{}
 	for i := range made.Results {
 		for k := range made.Results[i].Partitions {
 			if p := &made.Results[i].Partitions[k]; p.ErrorCode != wire.None {
-				failed[place{made.Results[i].TopicID, p.Partition}] = p
+				failed[partitionOf{made.Results[i].TopicID, p.Partition}] = p
 			}
 		}
 	}
 	for i := range resp.Responses {
 		for k := range resp.Responses[i].Partitions {
 			p := &resp.Responses[i].Partitions[k]
-			if bad := failed[place{resp.Responses[i].TopicID, p.PartitionIndex}]; bad != nil && p.ErrorCode == wire.None {
+			if bad := failed[partitionOf{resp.Responses[i].TopicID, p.PartitionIndex}]; bad != nil && p.ErrorCode == wire.None {
 				p.ErrorCode, p.ErrorMessage = bad.ErrorCode, bad.ErrorMessage
 			}
 		}

@@ -44,6 +44,7 @@ func (c *Groups) describeOffsets(in *wire.DescribeShareGroupOffsetsRequestGroup,
 		return
 	}
 	var unknown []wire.DescribeShareGroupOffsetsResponseTopic
+	places, asked := map[wire.UUID]int{}, map[partitionOf]bool{} // what is there twice is answered once
 	for i := range in.Topics {
 		name := strings.Clone(in.Topics[i].TopicName)
 		topic, ok := img.Topic(name)
@@ -55,11 +56,18 @@ func (c *Groups) describeOffsets(in *wire.DescribeShareGroupOffsetsRequestGroup,
 			unknown = append(unknown, none)
 			continue
 		}
-		data := wire.ReadShareGroupStateSummaryRequestReadStateSummaryData{TopicID: topic.ID}
-		for _, p := range in.Topics[i].Partitions {
-			data.Partitions = append(data.Partitions, wire.ReadShareGroupStateSummaryRequestPartitionData{Partition: p, LeaderEpoch: -1})
+		at, ok := places[topic.ID]
+		if !ok {
+			at = len(ask.Topics)
+			places[topic.ID] = at
+			ask.Topics = append(ask.Topics, wire.ReadShareGroupStateSummaryRequestReadStateSummaryData{TopicID: topic.ID})
 		}
-		ask.Topics = append(ask.Topics, data)
+		for _, p := range in.Topics[i].Partitions {
+			if key := (partitionOf{topic.ID, p}); !asked[key] {
+				asked[key] = true
+				ask.Topics[at].Partitions = append(ask.Topics[at].Partitions, wire.ReadShareGroupStateSummaryRequestPartitionData{Partition: p, LeaderEpoch: -1})
+			}
+		}
 	}
 	c.summarize(ask, out, unknown, done)
 }

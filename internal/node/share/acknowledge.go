@@ -1,6 +1,8 @@
 package share
 
 import (
+	"slices"
+
 	"github.com/moldau/moldau/internal/format/wire"
 	machine "github.com/moldau/moldau/internal/machine/share/partition"
 )
@@ -11,6 +13,7 @@ type Acked struct {
 	Index int32
 	Code  wire.Code
 	Why   string
+	empty bool // nothing was acknowledged
 }
 
 // acknowledgements are those of one request.
@@ -103,9 +106,6 @@ func (d *Delivery) acknowledgeFetch(f *Fetch) {
 		t := &f.Topics[i]
 		for j := range t.Partitions {
 			p := &t.Partitions[j]
-			if len(p.AcknowledgementBatches) == 0 {
-				continue
-			}
 			from := len(f.acks.batches)
 			for k := range p.AcknowledgementBatches {
 				b := &p.AcknowledgementBatches[k]
@@ -146,6 +146,8 @@ type acknowledging struct {
 	denied   func(topic wire.UUID) bool
 	list     *acknowledgements
 	work     []work
+	// interested tells that there is something for a partition that there is.
+	interested bool
 }
 
 // work is what one partition is told: those from one index of the batches on, up to another.
@@ -163,8 +165,15 @@ func (j *acknowledging) add(key partitionKey, from int) {
 		slot.Code = wire.UnknownTopicID
 	} else if slot.Code = j.check(j.list.batches[from:to]); slot.Code == wire.None && j.denied != nil && j.denied(key.topic) {
 		slot.Code = wire.TopicAuthorizationFailed
-	} else if slot.Code == wire.None && to > from {
-		sp, slot.Code = j.find(key)
+	} else if _, code := j.d.locate(key, true); slot.Code == wire.None && code == wire.UnknownTopicOrPartition {
+		slot.Code = code
+	} else if slot.Code == wire.None && to == from {
+		slot.empty = true
+	} else if slot.Code == wire.None {
+		j.interested = true
+		if sp = j.find(key); sp == nil {
+			slot.Code, slot.Why = wire.UnknownTopicOrPartition, notHosted
+		}
 	}
 	j.list.all = append(j.list.all, slot)
 	if sp != nil {
@@ -191,21 +200,25 @@ func (j *acknowledging) check(batches []machine.Acknowledgement) wire.Code {
 	return wire.None
 }
 
+// notHosted is what Kafka says of a share partition that has nothing in delivery.
+const notHosted = "This server does not host this topic-partition."
+
 // find gives the share partition that acknowledgements are for. One that is not there has nothing in delivery.
-func (j *acknowledging) find(key partitionKey) (*sharePartition, wire.Code) {
-	if _, code := j.d.locate(key, true); code == wire.UnknownTopicOrPartition {
-		return nil, code
-	}
+func (j *acknowledging) find(key partitionKey) *sharePartition {
 	j.d.mu.Lock()
 	defer j.d.mu.Unlock()
 	if sp := j.s.group.parts[key]; sp != nil && sp.usable() {
-		return sp, wire.None
+		return sp
 	}
-	return nil, wire.UnknownTopicOrPartition
+	return nil
 }
 
-// run tells the partitions, and calls done when all have answered.
+// run tells the partitions, and calls done when all have answered. As in Kafka, partitions without acknowledgements are
+// answered only beside others that have some.
 func (j *acknowledging) run(done func()) {
+	if !j.interested {
+		j.list.all = slices.DeleteFunc(j.list.all, func(a Acked) bool { return a.empty })
+	}
 	if len(j.work) == 0 {
 		done()
 		return

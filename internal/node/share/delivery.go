@@ -171,7 +171,7 @@ func (d *Delivery) find(g *shareGroup, e *entry) (*sharePartition, wire.Code) {
 		if sp.usable() {
 			return sp, wire.None
 		}
-		if code, _ := sp.failure(); code != wire.None {
+		if code := sp.failure(); code != wire.None {
 			return sp, code
 		}
 	}

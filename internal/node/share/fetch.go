@@ -70,8 +70,8 @@ type Fetch struct {
 type Result struct {
 	Topic wire.UUID
 	Index int32
-	Code  wire.Code
-	Why   string
+	// Code is why there are no records; Kafka does not say more.
+	Code wire.Code
 	// AckCode and AckWhy are about the acknowledgements for the partition.
 	AckCode wire.Code
 	AckWhy  string
@@ -140,7 +140,12 @@ func (d *Delivery) Fetch(f *Fetch) {
 	if acked {
 		d.acknowledgeFetch(f)
 	}
-	if f.Renewing || f.Epoch == finalEpoch || len(f.list) == 0 || f.MaxRecords == 0 || f.MaxBytes == 0 {
+	if f.Renewing || f.Epoch == finalEpoch || len(f.list) == 0 {
+		f.part()
+		return
+	}
+	if f.MaxRecords == 0 || f.MaxBytes == 0 {
+		f.refuse()
 		f.part()
 		return
 	}
@@ -166,6 +171,19 @@ func (d *Delivery) enterFetch(f *Fetch, acked bool) wire.Code {
 		return code
 	default:
 		return d.continueSession(f)
+	}
+}
+
+// refuse answers a fetch that wants nothing: of partitions that there are there is nothing to say.
+func (f *Fetch) refuse() {
+	for _, e := range f.list {
+		r := Result{Topic: e.key.topic, Index: e.key.index}
+		if f.Denied != nil && f.Denied(e.key.topic) {
+			r.Code = wire.TopicAuthorizationFailed
+		} else if _, r.Code = f.d.locate(e.key, e.named); r.Code != wire.UnknownTopicID && r.Code != wire.UnknownTopicOrPartition {
+			continue
+		}
+		f.Results = append(f.Results, r)
 	}
 }
 
@@ -233,7 +251,7 @@ func (f *Fetch) collectOne(i int, e *entry) Result {
 	}
 	sp, code := f.d.find(f.group, e)
 	if r.Code = code; sp != nil && (code != wire.None || f.dry) {
-		r.Code, r.Why = sp.failure()
+		r.Code = sp.failure()
 	} else if sp != nil {
 		f.take(sp, &r, max((f.MaxBytes-f.bytes)/(len(f.list)-i), 1))
 	}
@@ -264,7 +282,7 @@ func (f *Fetch) enough() bool {
 // take acquires what one partition has.
 func (f *Fetch) take(sp *sharePartition, r *Result, share int) {
 	sp.mu.Lock()
-	r.Code, r.Why = sp.failed, sp.why
+	r.Code = sp.failed
 	ready := sp.ready(f.settings)
 	sp.mu.Unlock()
 	if r.Code != wire.None || !ready || f.records >= f.MaxRecords || f.bytes > 0 && f.bytes >= f.MaxBytes {

@@ -43,7 +43,6 @@ type sharePartition struct {
 	m  *machine.Partition
 	// failed is why the state could not be loaded.
 	failed wire.Code
-	why    string
 
 	// queue is what waits for the write that is with the persister.
 	queue   []*change
@@ -200,9 +199,11 @@ func (sp *sharePartition) initial() (int64, error) {
 
 func (sp *sharePartition) loaded(m *machine.Partition, code wire.Code, why string) {
 	sp.mu.Lock()
-	sp.m, sp.failed, sp.why = m, code, why
+	sp.m, sp.failed = m, code
 	sp.mu.Unlock()
 	if code != wire.None {
+		sp.d.o.Logger.Debug("the state of a share partition could not be loaded", "group", sp.group.id,
+			"topic", sp.part.Topic, "partition", sp.key.index, "code", code, "error", why)
 		sp.d.drop(sp) // the next fetch tries again
 		return
 	}
@@ -392,10 +393,10 @@ func (sp *sharePartition) expire() {
 }
 
 // failure is why there is no state, if it could not be loaded.
-func (sp *sharePartition) failure() (wire.Code, string) {
+func (sp *sharePartition) failure() wire.Code {
 	sp.mu.Lock()
 	defer sp.mu.Unlock()
-	return sp.failed, sp.why
+	return sp.failed
 }
 
 // available is how many bytes could be acquired, at most about limit.
