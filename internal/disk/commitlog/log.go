@@ -378,12 +378,11 @@ func (l *Log) stamp(a *Append) error {
 // because the producer state that belongs to the boundary is at hand now.
 func (l *Log) place(a *Append) {
 	p := batchPlace{last: a.LastOffset, maxTs: a.maxTs, size: int64(len(a.Records))}
-	now := l.store.nowMs()
 	s := l.active()
-	if l.plan.full(p, &l.cfg, now) || l.plan.size > 0 && l.plan.base == s.base && s.idx.full(&l.cfg) {
+	if l.plan.full(p, &l.cfg, l.store) || l.plan.size > 0 && l.plan.base == s.base && s.idx.full(&l.cfg) {
 		a.roll = true
 		a.snap = l.producers.AppendSnapshot(nil)
-		l.plan = segmentPlan{base: a.prev, firstTs: noTime, createdMs: now, jitterMs: drawJitter(&l.cfg, l.store.world)}
+		l.plan = segmentPlan{base: a.prev, firstTs: noTime, createdMs: l.store.nowMs(), jitterMs: drawJitter(&l.cfg, l.store.world)}
 	}
 	if l.plan.firstTs == noTime {
 		l.plan.firstTs = a.maxTs

@@ -102,16 +102,16 @@ type batchPlace struct {
 }
 
 // full tells whether b must go to a new segment, as Kafka's LogSegment.shouldRoll does.
-func (s *segmentPlan) full(b batchPlace, c *LogConfig, nowMs int64) bool {
+func (s *segmentPlan) full(b batchPlace, c *LogConfig, store *Store) bool {
 	if s.size == 0 {
 		return false
 	}
 	if s.size+b.size > c.SegmentBytes || b.last-s.base > maxRelativeOffset {
 		return true
 	}
-	waited := nowMs - s.createdMs
-	if s.firstTs != noTime {
-		waited = b.maxTs - s.firstTs
+	waited := b.maxTs - s.firstTs
+	if s.firstTs == noTime {
+		waited = store.nowMs() - s.createdMs
 	}
 	return waited > c.maxSegmentMs()-s.jitterMs
 }

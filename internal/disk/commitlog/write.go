@@ -292,6 +292,7 @@ func (l *Log) syncSegment(s *segment) error {
 // publishDirect lets readers see what the round wrote directly, up to the first failed append.
 func (l *Log) publishDirect(failed *Append) {
 	l.publishDirectFrom(l.round.head, failed)
+	l.store.noteDirty(l, false)
 }
 
 func (l *Log) publishDirectFrom(head, failed *Append) {
@@ -313,5 +314,4 @@ func (l *Log) publishDirectFrom(head, failed *Append) {
 	}
 	l.round.firstSeg = nil
 	l.mu.Unlock()
-	l.store.noteDirty(l, false)
 }

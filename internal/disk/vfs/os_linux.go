@@ -59,6 +59,9 @@ func (f *osFile) readDropping(p []byte, off int64) (int, error) {
 // writeBuffers is pwritev until all is written.
 func (f *osFile) writeBuffers(bufs [][]byte, off int64) (int64, error) {
 	var written int64
+	if len(bufs) == 1 {
+		return f.writeOne(bufs[0], off)
+	}
 	for len(bufs) > 0 {
 		batch := bufs[:min(len(bufs), maxBuffers)]
 		n, err := unix.Pwritev(int(f.fd), batch, off+written)
@@ -82,6 +85,22 @@ func (f *osFile) writeBuffers(bufs [][]byte, off int64) (int64, error) {
 		}
 	}
 	return written, nil
+}
+
+// writeOne is writeBuffers for one buffer, which a plainer call takes.
+func (f *osFile) writeOne(b []byte, off int64) (int64, error) {
+	written := 0
+	for written < len(b) {
+		n, err := unix.Pwrite(int(f.fd), b[written:], off+int64(written))
+		if err == unix.EINTR {
+			continue
+		}
+		if err != nil {
+			return int64(written), f.failed("write", err)
+		}
+		written += n
+	}
+	return int64(written), nil
 }
 
 // skip tells how many buffers the first n bytes fill, and how many of them are

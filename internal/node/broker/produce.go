@@ -29,7 +29,8 @@ type produce struct {
 	// coordinator has to be asked.
 	transactional, unverified []*produceAppend
 	pending                   atomic.Int32
-	bytes                     int // of the request's body
+	bytes                     int   // of the request's body
+	now                       int64 // when it came, in milliseconds
 	// done is op.appended, bound once.
 	done func(*commitlog.Append)
 }
@@ -42,7 +43,7 @@ type produceAppend struct {
 	code    wire.Code
 	message string
 	bad     []record.BadRecord
-	early   bool // the request is wrong, whatever the log is like
+	early   bool // the log was not asked
 	size    int  // bytes that came
 }
 
@@ -107,6 +108,7 @@ func (op *produce) start() {
 		return
 	}
 	badAcks := op.req.Acks < -1 || op.req.Acks > 1
+	op.now = clock.Millis(op.b.world.Now())
 	at := 0
 	for i := range op.req.TopicData {
 		data := &op.req.TopicData[i]
@@ -199,7 +201,7 @@ func (op *produce) topic(data *wire.ProduceRequestTopicProduceData) (topic *part
 func (op *produce) append(a *produceAppend, records []byte) {
 	a.size = len(records)
 	limits := limitsOf(a.part.Config())
-	limits.Now = clock.Millis(op.b.world.Now())
+	limits.Now = op.now
 	limits.RefuseZstd = op.q.Version < zstdSince
 	batch, err := checkBatch(op.b, records, &limits)
 	if err != nil {
