@@ -44,6 +44,8 @@ type Filter struct {
 	States      []State
 	ProducerIDs []int64
 	// RunningMs is how long a transaction has been open at least; negative for any.
+	//
+	// Differs from Kafka: it counts how long ago the last one began also where that has ended, and from 1970 where there was none.
 	RunningMs int64
 	// Pattern matches transactional ids; nil for any.
 	Pattern *regexp.Regexp
@@ -72,5 +74,5 @@ func (m *Machine) List(now Time, f *Filter) []wire.ListTransactionsResponseTrans
 // ParseState reads a state's name as ListTransactions has it.
 func ParseState(name string) (State, bool) {
 	i := slices.Index(stateNames[:], name)
-	return State(i), i >= 0 && State(i) != PrepareEpochFence
+	return State(i), i >= 0
 }

@@ -62,7 +62,7 @@ func (m *Machine) endBump(now Time, t *txn, in *End, fx *Effects) (Producer, wir
 	none := Producer{noProducer, noEpoch}
 	bumped := t.version >= VersionBump
 	// The client has missed the answer that gave it the next epoch, or the next producer id.
-	again := bumped && (t.producerID == in.Producer.ID && t.epoch == in.Producer.Epoch+1)
+	again := bumped && t.epoch <= lastEpoch && t.producerID == in.Producer.ID && t.epoch == in.Producer.Epoch+1
 	rotated := bumped && t.previousID == in.Producer.ID && in.Producer.Epoch == lastEpoch && t.epoch == 0
 	present := t.producerID == in.Producer.ID && t.epoch == in.Producer.Epoch
 	retry := again && t.state != Ongoing && t.state != Empty || rotated && !t.state.preparing()

@@ -75,7 +75,7 @@ func (m *Machine) begin(now Time, t *txn, in *Init, fx *Effects) (Producer, wire
 	v.PreviousProducerID, v.NextProducerID, v.ClientTransactionVersion = t.producerID, noProducer, 0
 	expects, last := in.Expected.ID != noProducer, int16(noEpoch)
 	switch {
-	case t.exhausted() && (!expects || in.Expected.Epoch == t.epoch):
+	case t.exhausted() && (!expects || in.Expected.Epoch == t.epoch || t.epoch > lastEpoch && in.Expected.Epoch == t.lastEpoch):
 		if in.Fresh < 0 {
 			return Producer{noProducer, noEpoch}, NeedsProducerID
 		}
@@ -107,12 +107,17 @@ func (m *Machine) own(t *txn) *txn {
 	return t
 }
 
-// fence ends an open transaction whose producer must not go on: the epoch behind the producer's own aborts it. It is
-// recorded as the end of a client that keeps its epoch, so that the producer is not taken for one that missed its answer.
+// fence ends an open transaction whose producer must not go on: the epoch behind the producer's own aborts it. With
+// VersionBump that is the end which the producer itself could have asked for: it may ask for it again, or for the epoch, as long as nobody
+// else has taken the id. Before, no answer of ours could have had that epoch, so the producer is fenced at once.
 func (m *Machine) fence(now Time, t *txn, fx *Effects) {
 	v := t.next(now, PrepareAbort)
 	v.ProducerEpoch = t.epoch + 1
 	v.PreviousProducerID, v.NextProducerID, v.ClientTransactionVersion = t.producerID, noProducer, 0
+	last := int16(noEpoch)
+	if m.version >= VersionBump {
+		v.ClientTransactionVersion, last = VersionBump, t.epoch
+	}
 	m.record(t, &v, fx)
-	t.lastEpoch = noEpoch
+	t.lastEpoch = last
 }

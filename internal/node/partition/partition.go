@@ -130,6 +130,9 @@ func (p *Partition) AppendMarker(m *record.EndTxnMarker, version int16, done fun
 		done(-1, err)
 		return
 	}
+	if p.Config().TimestampType == config.LogAppendTime {
+		batch.SetTimestamps(record.LogAppendTime, m.Timestamp)
+	}
 	p.Log().Append(&commitlog.Append{
 		Records: batch, LeaderEpoch: p.LeaderEpoch(), Origin: commitlog.Coordinator, TransactionVersion: version,
 		Done: func(a *commitlog.Append) { done(a.BaseOffset, a.Err) },
