@@ -72,7 +72,7 @@ func describeOverlay(b *BrokerConfig, scope Scope, own Source, overrides Values,
 		value, ok := resolveThrough(d, b, overrides)
 		e.setValue(d, value, ok)
 		if v, ok := overrides[d.Name]; ok {
-			e.Synonyms = append(e.Synonyms, d.layered(d.Name, v, own))
+			e.Synonyms = append(e.Synonyms, d.layered(d.Name, d.Show(v), own))
 		}
 		if len(d.Synonyms) > 0 {
 			if base, ok := LookupBroker(d.Synonyms[0].Name); ok {
@@ -105,7 +105,10 @@ func DescribeBroker(b *BrokerConfig, names []string) []Entry {
 		}
 	}
 	var out []Entry
-	for _, key := range keys {
+	for i, key := range keys {
+		if slices.Contains(names[:min(i, len(names))], key) {
+			continue
+		}
 		if e, ok := b.describe(key, false); ok {
 			out = append(out, e)
 		}
@@ -200,6 +203,11 @@ func (d *Def) Show(value string) string {
 		return strings.ToLower(value)
 	case TypeList:
 		return strings.Join(ParseList(value), ",")
+	case TypeDouble:
+		if x, err := parseDouble(value); err == nil {
+			return javaDouble(x)
+		}
+		return value
 	default:
 		return value
 	}

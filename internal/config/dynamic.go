@@ -84,11 +84,27 @@ func checkParsed(key, value string) error {
 }
 
 // threadPools are the numbers of threads that change in small steps only.
-var threadPools = []string{"num.io.threads", "num.network.threads", "num.replica.fetchers", "num.recovery.threads.per.data.dir", "background.threads", "log.cleaner.threads"}
+var threadPools = []string{
+	"num.io.threads", "num.network.threads", "num.replica.fetchers", "num.recovery.threads.per.data.dir", "background.threads",
+	"log.cleaner.threads", "remote.log.reader.threads", "remote.log.manager.copier.thread.pool.size",
+	"remote.log.manager.expiration.thread.pool.size", "remote.log.manager.follower.thread.pool.size",
+}
 
-// CheckThreads tells whether the numbers of threads may change from one configuration to another while a node runs: at most to the double
-// or the half.
-func CheckThreads(before, after *BrokerConfig) error {
+// CheckChange tells whether a node may go from one configuration to another while it runs. The texts are Kafka's.
+func CheckChange(before, after *BrokerConfig) error {
+	switch {
+	case after.GetLong("log.retention.ms") == 0:
+		return bareError("requirement failed: log.retention.ms must be unlimited (-1) or, greater than or equal to 1")
+	case after.GetLong("log.cleaner.dedupe.buffer.size")/max(1, after.GetLong("log.cleaner.threads")) <= minCleanerBuffer:
+		return bareError("requirement failed: log.cleaner.dedupe.buffer.size must be at least 1MB per cleaner thread.")
+	case after.GetInt("max.connections.per.ip") == 0 && after.GetString("max.connections.per.ip.overrides") == "":
+		return bareError("requirement failed: max.connections.per.ip can be set to zero only if max.connections.per.ip.overrides property is set.")
+	}
+	return checkThreads(before, after)
+}
+
+// checkThreads lets numbers of threads change at most to the double or the half.
+func checkThreads(before, after *BrokerConfig) error {
 	for _, key := range threadPools {
 		old, now := before.GetInt(key), after.GetInt(key)
 		reason := ""

@@ -53,3 +53,33 @@ func TestDynamicSettingsAreKafkas(t *testing.T) {
 		}
 	}
 }
+
+// TestChangesAreKafkas has Kafka 4.3.1's answers to changes of a running broker.
+func TestChangesAreKafkas(t *testing.T) {
+	b, err := NewBroker(Values{"node.id": "1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const threads = "Invalid value org.apache.kafka.common.config.ConfigException: Dynamic thread count update validation failed for "
+	for _, c := range []struct{ key, value, want string }{
+		{"num.io.threads", "16", ""},
+		{"num.io.threads", "4", ""},
+		{"num.io.threads", "17", threads + "num.io.threads=17, value should not be greater than double the current value 8 for configuration Invalid dynamic configuration"},
+		{"num.io.threads", "3", threads + "num.io.threads=3, value should be at least half the current value 8 for configuration Invalid dynamic configuration"},
+		{"log.cleaner.threads", "3", "Invalid value org.apache.kafka.common.config.ConfigException: Log cleaner threads cannot be increased to more than double the current value 1 for configuration Invalid dynamic configuration"},
+		{"log.cleaner.dedupe.buffer.size", "1", "requirement failed: log.cleaner.dedupe.buffer.size must be at least 1MB per cleaner thread."},
+		{"max.connections.per.ip", "0", "requirement failed: max.connections.per.ip can be set to zero only if max.connections.per.ip.overrides property is set."},
+	} {
+		after, err := b.WithDynamic(nil, Values{c.key: c.value})
+		if err == nil {
+			err = CheckChange(b, after)
+		}
+		got := ""
+		if err != nil {
+			got = err.Error()
+		}
+		if got != c.want {
+			t.Errorf("%s=%s: %q, not %q", c.key, c.value, got, c.want)
+		}
+	}
+}

@@ -46,6 +46,18 @@ func ResolveGroup(b *BrokerConfig, overrides map[string]string) (*GroupConfig, e
 	return g, errors.Join(errs...)
 }
 
+// CheckGroup checks the settings that a group would have and gives the first thing that is wrong.
+func CheckGroup(b *BrokerConfig, overrides map[string]string) error {
+	return checkFirst(ScopeGroup, overrides, func() error {
+		_, err := ResolveGroup(b, overrides)
+		var all interface{ Unwrap() []error }
+		if errors.As(err, &all) {
+			return all.Unwrap()[0]
+		}
+		return err
+	})
+}
+
 // CheckClientMetricsKey tells whether a client metrics subscription has such a key and the key such a value.
 func CheckClientMetricsKey(key, value string) error {
 	if err := checkOverlayKey(ScopeClientMetrics, key, value); err != nil {

@@ -323,7 +323,7 @@ func (g *game) next(quiet time.Duration) (*exchange, error) {
 	e, i := g.waiting[of[chosen][0]], of[chosen][1]
 	first, err := value.Interface().(answer).take()
 	if errors.Is(err, errClosed) && e.q.mayClose {
-		return e, g.bothClose(e.q.conn, 1-i)
+		return e, g.bothClose(e.text, e.q.conn, 1-i)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %s: %w", e.text, g.sides[i].name, err)
@@ -337,9 +337,9 @@ func (g *game) next(quiet time.Duration) (*exchange, error) {
 }
 
 // bothClose wants a side to have closed a connection, too, and opens it again on both.
-func (g *game) bothClose(conn, other int) error {
+func (g *game) bothClose(text string, conn, other int) error {
 	if resp, err := g.sides[other].conns[conn].receive(duelPatience); !errors.Is(err, errClosed) {
-		return fmt.Errorf("%s closes the connection, %s answers %s %v", g.sides[1-other].name, g.sides[other].name, g.sides[other].text(resp), err)
+		return fmt.Errorf("%s\n  %s closes the connection\n  %s answers %s %v", text, g.sides[1-other].name, g.sides[other].name, g.sides[other].text(resp), err)
 	}
 	for _, p := range g.sides {
 		c, err := dialDuel(p.conns[conn].c.RemoteAddr().String())

@@ -28,6 +28,7 @@ type clusterGame struct {
 	names    []string
 	features []feature
 	subs     map[*player]int32 // the id of the last telemetry subscription
+	offered  map[int16]bool    // what controllers of both offer
 }
 
 // feature is one that both know, and the highest level that both support.
@@ -141,9 +142,10 @@ func (t *clusterGame) begin() error {
 			t.features = append(t.features, feature{name, max(ours[0], theirs[0]), min(ours[1], theirs[1]), min(finalized[0][name][1], finalized[1][name][1])})
 		}
 	}
-	t.versions = maps.Clone(t.versions)
+	t.versions, t.offered = maps.Clone(t.versions), map[int16]bool{}
 	for key, ours := range offered[0] {
 		theirs, ok := offered[1][key]
+		t.offered[key] = ok
 		req := kmsg.RequestForKey(key)
 		if _, known := t.versions[key]; !known && ok && req != nil {
 			t.versions[key] = versionRange{max(ours.low, theirs.low), min(ours.high, theirs.high, req.MaxVersion())}
@@ -177,7 +179,11 @@ func (t *clusterGame) conn() int {
 
 // asking is a question on either listener that changes nothing but the answer's order.
 func (t *clusterGame) asking(req kmsg.Request, learn func(p *player, resp kmsg.Response)) question {
-	return question{conn: t.conn(), mayClose: true, build: func(*player) kmsg.Request { return req }, learn: learn}
+	conn := t.conn()
+	if !t.offered[req.Key()] { // Moldau's controller is alone: internal/node/broker/table.go
+		conn = 0
+	}
+	return question{conn: conn, mayClose: true, build: func(*player) kmsg.Request { return req }, learn: learn}
 }
 
 func (t *clusterGame) elect() question {
@@ -360,11 +366,20 @@ func (t *clusterGame) describingDirs(names ...string) question {
 	for _, name := range names {
 		req.Topics = append(req.Topics, kmsg.DescribeLogDirsRequestTopic{Topic: name, Partitions: []int32{0, 1, 7}})
 	}
-	moving := func(resp kmsg.Response) bool {
+	moving := func(resp kmsg.Response) bool { // or just moved: the directories are looked at one after the other
+		type replica struct {
+			topic     string
+			partition int32
+		}
+		seen := map[replica]bool{}
 		for _, d := range resp.(*kmsg.DescribeLogDirsResponse).Dirs {
 			for _, topic := range d.Topics {
-				if slices.ContainsFunc(topic.Partitions, func(p kmsg.DescribeLogDirsResponseDirTopicPartition) bool { return p.IsFuture }) {
-					return true
+				for _, p := range topic.Partitions {
+					if r := (replica{topic.Topic, p.Partition}); p.IsFuture || seen[r] {
+						return true
+					} else {
+						seen[r] = true
+					}
 				}
 			}
 		}
@@ -538,9 +553,7 @@ func (t *clusterGame) among() question {
 		return t.asking(req, nil)
 	case 7:
 		req := kmsg.NewPtrMetadataRequest()
-		q := t.asking(req, learnMetadata)
-		q.conn = toController
-		return q
+		return t.asking(req, learnMetadata)
 	}
 	req := kmsg.NewPtrVoteRequest()
 	req.ClusterID = kmsg.StringPtr("another cluster")

@@ -198,8 +198,11 @@ func (t *settingsGame) alter() []question {
 	var of []configResource
 	for range 1 + t.rng.IntN(2) {
 		r := t.resource()
+		for slices.Contains(of, r) { // Kafka does not answer who names one twice
+			r = t.resource()
+		}
 		if r.kind == kmsg.ConfigResourceTypeBroker && r.name == "" {
-			r.name = "1"
+			continue
 		}
 		of = append(of, r)
 		entry := kmsg.NewAlterConfigsRequestResource()
@@ -213,9 +216,6 @@ func (t *settingsGame) alter() []question {
 			entry.Configs = append(entry.Configs, c)
 		}
 		req.Resources = append(req.Resources, entry)
-	}
-	if rarely(t.game, 12) {
-		req.Resources = append(req.Resources, req.Resources[0])
 	}
 	return append([]question{{build: func(*player) kmsg.Request { return req }, learn: func(_ *player, resp kmsg.Response) {
 		r := resp.(*kmsg.AlterConfigsResponse)

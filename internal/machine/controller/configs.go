@@ -182,6 +182,11 @@ func (d settings) alterResource(r *alterResource) *fault {
 	if f := checkForm(r); f != nil {
 		return f
 	}
+	if r.Type == metadata.BrokerResource {
+		if f := d.checkBrokerName(r); f != nil {
+			return f
+		}
+	}
 	old := d.image.Config(r.Resource)
 	next := maps.Clone(old)
 	if next == nil || r.whole {
@@ -320,7 +325,7 @@ func (d settings) checkConfigs(r *alterResource, next map[string]string) *fault 
 		if r.Name == "" {
 			return refuse(wire.InvalidRequest, "Default group resources are not allowed.")
 		}
-		if _, err := config.ResolveGroup(d.brokerConfig(), next); err != nil {
+		if err := config.CheckGroup(d.brokerConfig(), next); err != nil {
 			return refuse(wire.InvalidConfig, "%s", err)
 		}
 	case metadata.ClientMetricsResource:
@@ -341,7 +346,7 @@ func checkClientMetrics(values map[string]string) *fault {
 		err := config.CheckClientMetricsKey(key, values[key])
 		var outside *config.InvalidError
 		switch {
-		case errors.As(err, &outside) && outside.Bare:
+		case errors.As(err, &outside) && outside.Bare && key == "interval.ms":
 			return refuse(wire.InvalidRequest, "%s", err)
 		case err != nil:
 			return refuse(wire.InvalidConfig, "%s", err)
@@ -350,24 +355,27 @@ func checkClientMetrics(values map[string]string) *fault {
 	return nil
 }
 
+// checkBrokerName checks which broker is meant, "" for all of them.
+func (d settings) checkBrokerName(r *alterResource) *fault {
+	if r.Name == "" {
+		return nil
+	}
+	id, err := strconv.ParseInt(r.Name, 10, 32)
+	switch {
+	case err != nil && d.Broker >= 0:
+		return refuse(wire.InvalidRequest, "Node id must be an integer, but it is: %s", r.Name)
+	case err != nil:
+		return refuse(wire.InvalidRequest, "Unable to parse broker name as a base 10 number.")
+	case d.Broker >= 0 && int32(id) != d.Broker:
+		return refuse(wire.InvalidRequest, "Unexpected broker id, expected %d, but received %s", d.Broker, r.Name)
+	case id < 0:
+		return refuse(wire.InvalidRequest, "Invalid negative broker ID.")
+	}
+	return d.checkRegistered(int32(id))
+}
+
 // checkBrokerConfigs checks what would change for a broker, or for all of them.
 func (d settings) checkBrokerConfigs(r *alterResource, next map[string]string) *fault {
-	if r.Name != "" {
-		id, err := strconv.ParseInt(r.Name, 10, 32)
-		switch {
-		case err != nil && d.Broker >= 0:
-			return refuse(wire.InvalidRequest, "Node id must be an integer, but it is: %s", r.Name)
-		case err != nil:
-			return refuse(wire.InvalidRequest, "Unable to parse broker name as a base 10 number.")
-		case d.Broker >= 0 && int32(id) != d.Broker:
-			return refuse(wire.InvalidRequest, "Unexpected broker id, expected %d, but received %s", d.Broker, r.Name)
-		case id < 0:
-			return refuse(wire.InvalidRequest, "Invalid negative broker ID.")
-		}
-		if f := d.checkRegistered(int32(id)); f != nil {
-			return f
-		}
-	}
 	for _, c := range r.changes {
 		if c.op == opDelete {
 			continue
@@ -380,14 +388,14 @@ func (d settings) checkBrokerConfigs(r *alterResource, next map[string]string) *
 			return refuse(wire.InvalidRequest, "%s", err)
 		}
 	}
-	if f := d.checkThreads(r, next); f != nil {
+	if f := d.checkResult(r, next); f != nil {
 		return f
 	}
 	return d.checkMinISR(r, next)
 }
 
-// checkThreads looks at what a change comes to on the broker that took the request.
-func (d settings) checkThreads(r *alterResource, next map[string]string) *fault {
+// checkResult looks at what a change comes to on the broker that took the request.
+func (d settings) checkResult(r *alterResource, next map[string]string) *fault {
 	if d.Broker < 0 {
 		return nil
 	}
@@ -399,7 +407,7 @@ func (d settings) checkThreads(r *alterResource, next map[string]string) *fault 
 		own = next
 	}
 	after, _ := d.Config.WithDynamic(cluster, own)
-	if err := config.CheckThreads(d.brokerConfig(), after); err != nil {
+	if err := config.CheckChange(d.brokerConfig(), after); err != nil {
 		return refuse(wire.InvalidRequest, "%s", err)
 	}
 	return nil
