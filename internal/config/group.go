@@ -160,6 +160,3 @@ func (g *GroupConfig) ShareReset() (strategy string, ms int64) {
 
 // GetBool is the truth of a group key.
 func (g *GroupConfig) GetBool(key string) bool { return strings.EqualFold(g.GetString(key), "true") }
-
-// GetList is the elements of a group key.
-func (g *GroupConfig) GetList(key string) []string { return ParseList(g.GetString(key)) }

@@ -150,8 +150,8 @@ func TestResolveGroup(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := fmt.Sprint(g.GetInt("consumer.heartbeat.interval.ms"), g.GetLong("consumer.session.timeout.ms"), g.GetInt("share.delivery.count.limit"),
-		g.GetString("streams.assignor.name"), g.GetBool("share.renew.acknowledge.enable"), g.GetList("streams.rack.aware.assignment.tags"))
-	if want := "6000 50000 5stickytrue []"; got != want {
+		g.GetString("streams.assignor.name"), g.GetBool("share.renew.acknowledge.enable"), g.GetString("streams.rack.aware.assignment.tags"))
+	if want := "6000 50000 5stickytrue"; got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}
 	for overrides, want := range map[string]string{

@@ -74,7 +74,7 @@ func connectionLimits(n *Node, cfg *config.BrokerConfig) edge.ConnectionLimits {
 
 // listenerNumber is a number that is set for one listener alone.
 func listenerNumber(cfg *config.BrokerConfig, listener, key string) (int, bool) {
-	text, ok := cfg.Prefixed("listener.name." + strings.ToLower(listener) + ".")[key]
+	text, ok := cfg.Prefixed(config.ListenerPrefix(listener))[key]
 	if !ok {
 		return 0, false
 	}

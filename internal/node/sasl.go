@@ -106,7 +106,7 @@ func saslSetting(cfg *config.BrokerConfig, listener, mechanism, key string) (str
 func saslSettings(cfg *config.BrokerConfig, listener string) config.Values {
 	out := config.Values{}
 	for prefix, values := range map[string]config.Values{
-		"sasl.": cfg.Prefixed("sasl."), "": cfg.Prefixed("listener.name." + strings.ToLower(listener) + "."),
+		"sasl.": cfg.Prefixed("sasl."), "": cfg.Prefixed(config.ListenerPrefix(listener)),
 	} {
 		for key, v := range values {
 			if prefix != "" || strings.Contains(key, "sasl.") {

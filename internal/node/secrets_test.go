@@ -1,13 +1,11 @@
 package node_test
 
 import (
-	"bytes"
 	"fmt"
 	"log/slog"
 	"net/http"
 	"os"
 	"strings"
-	"sync"
 	"testing"
 
 	"github.com/moldau/moldau/internal/clock"
@@ -19,24 +17,6 @@ import (
 
 // secret is part of every secret of these tests and of nothing else.
 const secret = "hush-hush-4711"
-
-// printed is all that a node has said.
-type printed struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (p *printed) Write(b []byte) (int, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.b.Write(b)
-}
-
-func (p *printed) String() string {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.b.String()
-}
 
 // jaas is a login with a password.
 func jaas(module, options string) string {
@@ -76,7 +56,7 @@ func TestEveryPasswordIsTried(t *testing.T) {
 
 // TestSecretsAreKept: no secret is in what a node prints, describes, answers or measures, whatever is wrong.
 func TestSecretsAreKept(t *testing.T) {
-	said := &printed{}
+	said := &lockedLog{}
 	var more []string
 	for key, v := range secretSettings() {
 		if key != "my.plugin.password" { // unknown keys are for clients to try
@@ -161,7 +141,7 @@ func TestSecretsInErrors(t *testing.T) {
 		{"ssl.key.password": secret, "ssl.keystore.password": secret, "sasl.jaas.config": jaas("plain.PlainLoginModule", "")}, // nothing is wrong
 		{"node.id": "x", "ssl.key.password": secret}, {"listeners": "PLAINTEXT://:1", "sasl.jaas.config": secret},
 	} {
-		said := &printed{}
+		said := &lockedLog{}
 		err := startWith(t, said, values)
 		if text := fmt.Sprint(err, said); strings.Contains(text, secret) {
 			t.Errorf("%d: %s", i, text)
@@ -170,7 +150,7 @@ func TestSecretsInErrors(t *testing.T) {
 }
 
 // startWith starts a node with sockets and such settings, and gives the error if it does not start.
-func startWith(t *testing.T, said *printed, values config.Values) error {
+func startWith(t *testing.T, said *lockedLog, values config.Values) error {
 	t.Helper()
 	all := config.Values{
 		"process.roles": "broker,controller", "node.id": "1", "log.dirs": "/data", "listeners": "PLAINTEXT://127.0.0.1:0,CONTROLLER://localhost:0",

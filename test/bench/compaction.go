@@ -20,14 +20,8 @@ const (
 // compaction writes every key twice, in another order the second time, and measures the CPU that it takes to clean the log: from when
 // the topic is declared compacted until its size rests.
 func compaction(b *bench, a arm, _ time.Duration) (sample, error) {
-	v, err := b.fleet.prepare(a.side, "compaction-"+a.side.String())
+	v, err := b.fleet.launch(a.side, "compaction-")
 	if err != nil {
-		return nil, err
-	}
-	if err := v.start(); err != nil {
-		return nil, err
-	}
-	if err := v.ready(); err != nil {
 		return nil, err
 	}
 	keys := b.flags.keys

@@ -105,14 +105,8 @@ func start(b *bench, a arm, _ time.Duration) (sample, error) {
 // start, a failover or in a test. A measurement is freshTime long, or as -seconds says if that is less.
 func fresh(p shape) func(*bench, arm, time.Duration) (sample, error) {
 	return func(b *bench, a arm, d time.Duration) (sample, error) {
-		v, err := b.fleet.prepare(a.side, "fresh-"+a.side.String())
+		v, err := b.fleet.launch(a.side, "fresh-")
 		if err != nil {
-			return nil, err
-		}
-		if err := v.start(); err != nil {
-			return nil, err
-		}
-		if err := v.ready(); err != nil {
 			return nil, err
 		}
 		t, err := createTopic(v.addr, "fresh", p.partitions, a.durability.configs())
@@ -133,14 +127,8 @@ func fresh(p shape) func(*bench, arm, time.Duration) (sample, error) {
 
 // occupied measures memory: at rest after the start, with idle connections, under the load of produce1k.
 func occupied(b *bench, a arm, d time.Duration) (sample, error) {
-	v, err := b.fleet.prepare(a.side, "memory-"+a.side.String())
+	v, err := b.fleet.launch(a.side, "memory-")
 	if err != nil {
-		return nil, err
-	}
-	if err := v.start(); err != nil {
-		return nil, err
-	}
-	if err := v.ready(); err != nil {
 		return nil, err
 	}
 	s := sample{}
@@ -197,14 +185,8 @@ func (b *bench) connections(v *server) (float64, error) {
 // recovery kills a server behind the last of many acknowledged bytes and measures how long after its start every
 // partition takes records again and gives its last one.
 func recovery(b *bench, a arm, _ time.Duration) (sample, error) {
-	v, err := b.fleet.prepare(a.side, "recovery-"+a.side.String())
+	v, err := b.fleet.launch(a.side, "recovery-")
 	if err != nil {
-		return nil, err
-	}
-	if err := v.start(); err != nil {
-		return nil, err
-	}
-	if err := v.ready(); err != nil {
 		return nil, err
 	}
 	t, err := createTopic(v.addr, "log", recoveryPartitions, a.durability.configs())

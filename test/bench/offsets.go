@@ -187,11 +187,8 @@ func groupLoad(b *bench, a arm, _ time.Duration) (sample, error) {
 	if b.flags.quick {
 		perGroup = 20
 	}
-	v, err := b.fleet.prepare(a.side, "groupload-"+a.side.String())
+	v, err := b.fleet.launch(a.side, "groupload-")
 	if err != nil {
-		return nil, err
-	}
-	if err := errors.Join(v.start(), v.ready()); err != nil {
 		return nil, err
 	}
 	t, err := createTopic(v.addr, "load", perGroup, nil)

@@ -86,6 +86,15 @@ group.consumer.max.size=10000
 `, dir, port, port+1)
 }
 
+// launch prepares a server, starts it and waits until it answers.
+func (f *fleet) launch(s side, name string) (*server, error) {
+	v, err := f.prepare(s, name+s.String())
+	if err != nil {
+		return nil, err
+	}
+	return v, errors.Join(v.start(), v.ready())
+}
+
 // prepare makes a server with an empty data directory that is ready to be started. Formatting Kafka's directory, a
 // process of its own there, happens here and is counted nowhere.
 func (f *fleet) prepare(s side, name string) (*server, error) {

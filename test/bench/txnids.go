@@ -26,14 +26,8 @@ func txnIDsRow() *row {
 
 // openTransactions opens them on a server of its own.
 func openTransactions(b *bench, a arm, _ time.Duration) (sample, error) {
-	v, err := b.fleet.prepare(a.side, "txnids-"+a.side.String())
+	v, err := b.fleet.launch(a.side, "txnids-")
 	if err != nil {
-		return nil, err
-	}
-	if err := v.start(); err != nil {
-		return nil, err
-	}
-	if err := v.ready(); err != nil {
 		return nil, err
 	}
 	t, err := createTopic(v.addr, "open", 1, nil)

@@ -170,17 +170,19 @@ func (d *describedGroup) loadClassic(ctx context.Context, a *kadm.Client) error 
 	return nil
 }
 
+// described is the error of a question about one group: the question's, or that the answer has no such group, or the group's.
+func described(err error, found bool, own error) error {
+	if err == nil && !found {
+		err = kerr.GroupIDNotFound
+	}
+	return cmp.Or(err, own)
+}
+
 func (d *describedGroup) loadConsumer(ctx context.Context, a *kadm.Client) error {
 	got, err := a.DescribeConsumerGroups(ctx, d.Group)
-	if err != nil {
-		return err
-	}
 	r, ok := got[d.Group]
-	if !ok {
-		return kerr.GroupIDNotFound
-	}
-	if r.Err != nil {
-		return r.Err
+	if err = described(err, ok, r.Err); err != nil {
+		return err
 	}
 	d.at(r.Coordinator)
 	d.State, d.Assignor, d.Epoch, d.AssignmentEpoch = r.State, r.AssignorName, &r.Epoch, &r.AssignmentEpoch
@@ -199,15 +201,9 @@ func (d *describedGroup) loadConsumer(ctx context.Context, a *kadm.Client) error
 
 func (d *describedGroup) loadShare(ctx context.Context, a *kadm.Client) error {
 	got, err := a.DescribeShareGroups(ctx, d.Group)
-	if err != nil {
-		return err
-	}
 	r, ok := got[d.Group]
-	if !ok {
-		return kerr.GroupIDNotFound
-	}
-	if r.Err != nil {
-		return r.Err
+	if err = described(err, ok, r.Err); err != nil {
+		return err
 	}
 	d.at(r.Coordinator)
 	d.State, d.Assignor, d.Epoch, d.AssignmentEpoch = r.GroupState, r.Assignor, &r.GroupEpoch, &r.AssignmentEpoch

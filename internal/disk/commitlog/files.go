@@ -75,13 +75,6 @@ func (c *fileCache) hold(h *handle) (vfs.File, error) {
 	return f, nil
 }
 
-// again counts one more holder of a file that is held.
-func (h *handle) again() {
-	h.mu.Lock()
-	h.refs++
-	h.mu.Unlock()
-}
-
 // release gives the file back.
 func (h *handle) release() {
 	h.mu.Lock()

@@ -20,7 +20,6 @@ package compress
 import (
 	"errors"
 	"fmt"
-	"slices"
 )
 
 // Codec is Kafka's id of a compression codec: bits 0 to 2 of a batch's attributes.
@@ -44,7 +43,7 @@ var (
 	ErrTooLarge = errors.New("payload unpacks to more than the limit")
 	// ErrCorrupt says that the packed bytes break their own format.
 	ErrCorrupt = errors.New("packed payload is corrupt")
-	// ErrUnknownCodec says that the codec id or name is none that Kafka defines.
+	// ErrUnknownCodec says that the codec id is none that Kafka defines.
 	ErrUnknownCodec = errors.New("unknown compression codec, known ones are none, gzip, snappy, lz4 and zstd")
 )
 
@@ -59,17 +58,6 @@ func (c Codec) String() string {
 		return fmt.Sprintf("codec(%d)", int8(c))
 	}
 	return codecNames[c]
-}
-
-// ParseCodec finds a codec by its name; "uncompressed" is Kafka's other word for none.
-func ParseCodec(name string) (Codec, error) {
-	if name == "uncompressed" {
-		return None, nil
-	}
-	if i := slices.Index(codecNames[:], name); i >= 0 {
-		return Codec(i), nil
-	}
-	return None, fmt.Errorf("%q: %w", name, ErrUnknownCodec)
 }
 
 // Levels gives the range and the default of the codec's level as Kafka's compression.{gzip,lz4,zstd}.level

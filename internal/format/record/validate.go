@@ -24,15 +24,6 @@ type Target struct {
 	Level int
 }
 
-// ParseTarget reads a compression.type: "producer", "uncompressed" or the name of a codec.
-func ParseTarget(name string, level int) (Target, error) {
-	if name == "producer" {
-		return Target{}, nil
-	}
-	c, err := compress.ParseCodec(name)
-	return Target{Fixed: true, Codec: c, Level: level}, err
-}
-
 // wants tells whether a batch packed by c has to be repacked.
 func (t *Target) wants(c compress.Codec) bool { return t.Fixed && t.Codec != c }
 
@@ -51,13 +42,6 @@ type Limits struct {
 	Target Target
 	// MaxInflated bounds the unpacked records in bytes, 0 for DefaultMaxInflated.
 	MaxInflated int
-	// TrustCompressed believes the header of a packed batch instead of unpacking it. What is given up is the
-	// proof that count, deltas and timestamps inside match the header, so a lying client can hurt the readers
-	// of its own topic. Compacted topics and fixed codecs are unpacked nevertheless.
-	//
-	// Differs from Kafka: the header of a compressed batch can be believed instead of being checked against what is in it,
-	// where TrustCompressed says so; Kafka always unpacks such a batch.
-	TrustCompressed bool
 	// RefuseZstd is set for Produce requests below version 7 (KIP-110).
 	RefuseZstd bool
 }
@@ -98,8 +82,6 @@ func Validate(records []byte, l *Limits) (Info, error) {
 	switch codec := b.Codec(); {
 	case codec == compress.None:
 		err = info.inspect(b.Records(), l)
-	case l.TrustCompressed && !l.Compacted && !l.Target.wants(codec):
-		err = info.trust(l)
 	default:
 		err = info.unpack(l)
 	}
@@ -271,18 +253,6 @@ func listBadRecords(p []byte, count int32, baseTimestamp int64, l *Limits) error
 	}
 	refusal.Records = bad
 	return refusal
-}
-
-// trust takes the header's word.
-func (info *Info) trust(l *Limits) error {
-	b := info.Batch
-	info.MaxTimestamp, info.OffsetOfMax = b.MaxTimestamp(), b.LastOffsetDelta()
-	if t := info.MaxTimestamp; l.TimestampType == CreateTime && t != NoTimestamp && !l.inWindow(t) {
-		from, to := l.window()
-		return errorf(InvalidTimestamp, "max timestamp %d of the record batch is out of range, it should be within [%d, %d]",
-			t, from, to)
-	}
-	return nil
 }
 
 // unpack walks the records of a packed batch.

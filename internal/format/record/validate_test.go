@@ -60,11 +60,6 @@ func TestValidateTakesWhatClientsSend(t *testing.T) {
 		if info.Count != 60 || info.OffsetOfMax != 57 || info.MaxTimestamp != goldenTime+57*7 {
 			t.Fatalf("%s: %+v", codec, info)
 		}
-		l.TrustCompressed = true
-		info, err = Validate(b, &l)
-		if err != nil || info.MaxTimestamp != goldenTime+57*7 || codec != compress.None && info.Inflated != 0 {
-			t.Fatalf("%s: %+v %v", codec, info, err)
-		}
 		l.TimestampType, l.Now = LogAppendTime, 99
 		info, err = Validate(b, &l)
 		if err != nil || info.MaxTimestamp != 99 || info.OffsetOfMax != 0 {
@@ -184,8 +179,7 @@ func TestValidateTopicRules(t *testing.T) {
 	if !errors.As(err, &e) || e.Kind != InvalidRecord || len(e.Records) != 12 || e.Records[1].Index != 5 {
 		t.Fatalf("%+v", err)
 	}
-	// A packed batch is looked into for keys, whether trusted or not.
-	l.TrustCompressed = true
+	// A packed batch is looked into for keys.
 	if _, err := Validate(build(t, Options{Codec: compress.Zstd}, 60), &l); kindOf(err) != InvalidRecord {
 		t.Fatal(err)
 	}

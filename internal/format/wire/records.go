@@ -1,7 +1,6 @@
 package wire
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 )
@@ -33,7 +32,7 @@ type CoordinatorRecord interface {
 	CoordinatorType() int16
 }
 
-// Types of control records, which are the second number in the record's key; the first is ControlKeyVersion.
+// Types of control records, which are the second number in the record's key; the first is a version, 0.
 const (
 	ControlAbort          int16 = 0 // EndTxnMarker
 	ControlCommit         int16 = 1 // EndTxnMarker
@@ -42,8 +41,6 @@ const (
 	ControlSnapshotFooter int16 = 4 // SnapshotFooterRecord
 	ControlKRaftVersion   int16 = 5 // KRaftVersionRecord
 	ControlKRaftVoters    int16 = 6 // VotersRecord
-
-	ControlKeyVersion int16 = 0
 )
 
 // ErrUnknownRecordType is wrapped by the errors about records of a type that is not known. In a coordinator's topic
@@ -206,17 +203,4 @@ func DecodeConsumerProtocol(b []byte, rec Record) (version int16, err error) {
 		return 0, fmt.Errorf("reading consumer protocol data of version %d: %w", version, r.Err())
 	}
 	return version, nil
-}
-
-// AppendControlKey appends the key of a control record of this type.
-func AppendControlKey(b []byte, kind int16) []byte {
-	return AppendInt16(AppendInt16(b, ControlKeyVersion), kind)
-}
-
-// DecodeControlKey reads the type out of the key of a control record. Keys of later versions may be longer.
-func DecodeControlKey(b []byte) (kind int16, err error) {
-	if len(b) < 4 || int16(binary.BigEndian.Uint16(b)) < ControlKeyVersion {
-		return 0, &MalformedError{Reason: "the key of a control record has no version and type"}
-	}
-	return int16(binary.BigEndian.Uint16(b[2:])), nil
 }
