@@ -71,9 +71,9 @@ func (b *below) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// compute begins a handshake's work: no more of them than there is room for compute at the same time.
+// compute begins a handshake's work, when it may.
 func (b *below) compute() {
-	b.conn.server.handshakes.work <- struct{}{}
+	b.conn.server.handshakes.compute(b.conn)
 	b.working = true
 }
 
@@ -81,7 +81,7 @@ func (b *below) compute() {
 func (b *below) pause() {
 	if b.working {
 		b.working = false
-		<-b.conn.server.handshakes.work
+		b.conn.server.handshakes.pause(b.conn)
 	}
 }
 
@@ -190,9 +190,9 @@ func (b *below) discard() {
 
 // farewell tells a peer over TLS that this is the end (close_notify), which a connection that was cut does not tell. The
 // caller owns the writing side. It does not wait: who does not read is not told.
-func (c *Conn) farewell() {
-	if b := c.below; b != nil && b.raw != nil && b.shaken.Load() && b.idle() {
-		c.tls.CloseWrite() //nolint:errcheck // the peer may be gone already
+func (b *below) farewell() {
+	if b != nil && b.raw != nil && b.shaken.Load() && b.idle() {
+		b.conn.tls.CloseWrite() //nolint:errcheck // the peer may be gone already
 	}
 }
 

@@ -461,7 +461,7 @@ func (c *Conn) kill(cause error) {
 		s.CloseWrite() //nolint:errcheck // the peer may be gone already
 	case *tls.Conn:
 		if between {
-			c.farewell()
+			c.below.farewell()
 		}
 		c.below.hangUp()
 		if between {

@@ -9,40 +9,44 @@ import (
 	"github.com/moldau/moldau/internal/clock"
 )
 
-// handshakes bounds the TLS handshakes under way. When all places are taken, the addresses of those who wait take turns, an
-// address that was not among them first; and of an address whoever came last is served next: under a flood of peers that
-// do not finish, waiting in line would mean waiting for all of them. A handshake that has held its place for yieldAfter
-// gives way, and for crowdAfter if its address has more than its share of the places and another one waits.
+// handshakes bounds the TLS handshakes under way, and how many of them compute. When all places are taken those who come
+// wait for their turn. A handshake that has waited for its peer for yieldAfter gives way then, and after crowdAfter if its
+// address has more than its share of the places and another one waits.
 type handshakes struct {
 	world clock.World
 
 	mu      sync.Mutex
-	active  map[*Conn]place          // at most maxHandshakes
-	places  map[netip.Addr]int       // how many of them an address has
-	waiting map[netip.Addr][]*waiter // of an address, in the order they came
-	count   int                      // of waiting; bounded by the number of guests
-	turns   []netip.Addr             // the keys of waiting; the last is next
-	timer   clock.Timer              // nil unless somebody waits
+	active  map[*Conn]*place   // at most maxHandshakes
+	places  map[netip.Addr]int // how many of them an address has
+	waiting turns              // for a place
+	timer   clock.Timer        // nil unless somebody waits for one
 
-	// work has room for as many handshakes as may compute at the same time. A hello takes its sender no work and us a
-	// millisecond, and hundreds of goroutines that compute would keep those of requests waiting for a processor.
-	work chan struct{}
+	// A hello takes its sender no work and us a millisecond, and hundreds of goroutines that compute would keep those of
+	// requests waiting for a processor. So there are at most atOnce.
+	atOnce    int
+	computing int
+	queued    turns // to compute
 }
 
+// place is what a handshake under way has.
 type place struct {
-	ip    netip.Addr
-	since time.Duration // in monotonic time
+	ip     netip.Addr
+	waited time.Duration // for its peer, before now
+	since  time.Duration // in monotonic time: when what it does now began
+	busy   bool          // it computes, or waits to; otherwise it waits for its peer
 }
 
-type waiter struct {
-	conn  *Conn
-	ip    netip.Addr
-	ready chan bool
+// patience is how long it has waited for its peer.
+func (p *place) patience(now time.Duration) time.Duration {
+	if p.busy {
+		return p.waited
+	}
+	return p.waited + now - p.since
 }
 
 func (h *handshakes) begin(w clock.World) {
-	h.world, h.active, h.places, h.waiting = w, make(map[*Conn]place), make(map[netip.Addr]int), make(map[netip.Addr][]*waiter)
-	h.work = make(chan struct{}, max(1, runtime.GOMAXPROCS(0)*3/4))
+	h.world, h.active, h.places = w, make(map[*Conn]*place), make(map[netip.Addr]int)
+	h.atOnce = max(1, runtime.GOMAXPROCS(0)*3/4)
 }
 
 // enter takes a place and reports that it has one; it waits for handshakeTimeout at most.
@@ -58,8 +62,7 @@ func (h *handshakes) enter(c *Conn) bool {
 		h.mu.Unlock()
 		return false
 	}
-	w := &waiter{c, ip, make(chan bool, 1)}
-	h.wait(w)
+	w := h.waiting.wait(c, ip)
 	if h.timer == nil || !h.crowded(ip) {
 		h.yield()
 	}
@@ -69,69 +72,22 @@ func (h *handshakes) enter(c *Conn) bool {
 	return <-w.ready
 }
 
-// take gives a place away. The caller holds mu, as of all that follow.
+// take gives a place away. The caller holds mu, as of free, admit, yield and what they ask.
 func (h *handshakes) take(c *Conn, ip netip.Addr) {
-	h.active[c] = place{ip, h.world.Mono()}
+	h.active[c] = &place{ip: ip, since: h.world.Mono()}
 	h.places[ip]++
 }
 
 // free takes a place back, if the connection still has it.
 func (h *handshakes) free(c *Conn) {
-	p, ok := h.active[c]
-	if !ok {
+	p := h.active[c]
+	if p == nil {
 		return
 	}
 	delete(h.active, c)
 	if h.places[p.ip]--; h.places[p.ip] == 0 {
 		delete(h.places, p.ip)
 	}
-}
-
-// wait puts w into the line.
-func (h *handshakes) wait(w *waiter) {
-	if len(h.waiting[w.ip]) == 0 {
-		h.turns = append(h.turns, w.ip)
-	}
-	h.waiting[w.ip] = append(h.waiting[w.ip], w)
-	h.count++
-}
-
-// next takes out who is served next: of the address whose turn it is, who came last.
-func (h *handshakes) next() *waiter {
-	end := len(h.turns) - 1
-	ip := h.turns[end]
-	copy(h.turns[1:], h.turns[:end])
-	h.turns[0] = ip // its next turn is after all others'
-	of := h.waiting[ip]
-	w := of[len(of)-1]
-	h.drop(w)
-	return w
-}
-
-// drop takes w out of the line, and reports that it was in it.
-func (h *handshakes) drop(w *waiter) bool {
-	of := h.waiting[w.ip]
-	for i := len(of) - 1; i >= 0; i-- {
-		if of[i] != w {
-			continue
-		}
-		h.count--
-		copy(of[i:], of[i+1:])
-		of[len(of)-1] = nil
-		if of = of[:len(of)-1]; len(of) > 0 {
-			h.waiting[w.ip] = of
-			return true
-		}
-		delete(h.waiting, w.ip)
-		for i, ip := range h.turns {
-			if ip == w.ip {
-				h.turns = append(h.turns[:i], h.turns[i+1:]...)
-				break
-			}
-		}
-		return true
-	}
-	return false
 }
 
 // leave gives a place back.
@@ -144,38 +100,38 @@ func (h *handshakes) leave(c *Conn) {
 
 // admit gives free places away.
 func (h *handshakes) admit() {
-	for h.count > 0 && len(h.active) < maxHandshakes {
-		w := h.next()
+	for h.waiting.count > 0 && len(h.active) < maxHandshakes {
+		w := h.waiting.next()
 		h.take(w.conn, w.ip)
 		w.ready <- true
 	}
 }
 
-// refuse ends the wait of w, if it still waits.
+// refuse ends the wait of w for a place, if it still waits.
 func (h *handshakes) refuse(w *waiter) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.drop(w) {
+	if h.waiting.drop(w) {
 		w.ready <- false
 	}
 }
 
-// abandon ends the wait of a connection that is being ended.
+// abandon ends the wait for a place of a connection that is being ended.
 func (h *handshakes) abandon(c *Conn) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	for _, w := range h.waiting[c.Host()] {
+	for _, w := range h.waiting.of[c.Host()] {
 		if w.conn == c {
-			h.drop(w)
+			h.waiting.drop(w)
 			w.ready <- false
 			return
 		}
 	}
 }
 
-// yield makes room for those who wait: handshakes that had their time are cut.
+// yield makes room for those who wait: handshakes whose peers had their time are cut.
 func (h *handshakes) yield() {
-	wanted, others := h.count, h.uncrowded()
+	wanted, others := h.waiting.count, h.uncrowded()
 	now := h.world.Mono()
 	soonest := yieldAfter
 	for c, p := range h.active {
@@ -186,9 +142,8 @@ func (h *handshakes) yield() {
 		if crowd {
 			after = crowdAfter
 		}
-		held := now - p.since
-		if held < after {
-			soonest = min(soonest, after-held)
+		if waited := p.patience(now); p.busy || waited < after {
+			soonest = min(soonest, max(after-waited, yieldPause))
 			continue
 		}
 		c.below.yielded.Store(true)
@@ -204,7 +159,7 @@ func (h *handshakes) yield() {
 		h.timer.Stop()
 		h.timer = nil
 	}
-	if h.count > 0 {
+	if h.waiting.count > 0 {
 		h.timer = h.world.AfterFunc(soonest, h.retry)
 	}
 }
@@ -216,7 +171,7 @@ func (h *handshakes) crowded(ip netip.Addr) bool {
 
 // uncrowded is how many addresses wait that have not more than their share.
 func (h *handshakes) uncrowded() (n int) {
-	for _, ip := range h.turns {
+	for _, ip := range h.waiting.order {
 		if !h.crowded(ip) {
 			n++
 		}
@@ -229,7 +184,38 @@ func (h *handshakes) retry() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.timer = nil
-	if h.count > 0 {
+	if h.waiting.count > 0 {
 		h.yield()
+	}
+}
+
+// compute waits until a handshake may compute.
+func (h *handshakes) compute(c *Conn) {
+	h.mu.Lock()
+	if p := h.active[c]; p != nil {
+		now := h.world.Mono()
+		p.busy, p.waited, p.since = true, p.patience(now), now
+	}
+	if h.computing < h.atOnce {
+		h.computing++
+		h.mu.Unlock()
+		return
+	}
+	w := h.queued.wait(c, c.Host())
+	h.mu.Unlock()
+	<-w.ready
+}
+
+// pause ends what compute began: the next one may.
+func (h *handshakes) pause(c *Conn) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if p := h.active[c]; p != nil {
+		p.busy, p.since = false, h.world.Mono()
+	}
+	if w := h.queued.next(); w != nil {
+		w.ready <- true
+	} else {
+		h.computing--
 	}
 }

@@ -18,10 +18,12 @@ const (
 	handshakeTimeout = 10 * time.Second
 	// maxHandshakes bounds the handshakes under way: what each holds is its messages and its keys, some 40 KB.
 	maxHandshakes = 512
-	// yieldAfter is how long a handshake may hold its place while others wait for one.
+	// yieldAfter is how long a handshake's peer may keep us waiting while others wait for a place.
 	yieldAfter = time.Second
 	// crowdAfter is the same for an address that has more than its share of the places, while another one waits.
 	crowdAfter = 100 * time.Millisecond
+	// yieldPause is the least time between two looks at whose peers had their time.
+	yieldPause = 10 * time.Millisecond
 )
 
 // ListenTLS is Listen for connections that begin with a TLS handshake. It runs on the connection's goroutine before

@@ -324,7 +324,7 @@ func (w *writer) done() {
 	c := w.conn
 	if w.bye != nil {
 		if !c.broken.Load() {
-			c.farewell()
+			c.below.farewell()
 		}
 		c.kill(w.bye.reason)
 	}
