@@ -32,7 +32,7 @@ const (
 var groupTopics = []struct {
 	name       string
 	partitions int32
-}{{"duel.one", 1}, {"duel.three", 3}, {"duel.four", 4}}
+}{{"duel.one", 1}, {"duel.three", 3}, {"duel.four", 4}, {evenTopic, evenPartitions}}
 
 // prepareGroups makes the topics, and those of the coordinators.
 func prepareGroups(ctx context.Context, addr string) error {
@@ -73,13 +73,18 @@ func prepareGroups(ctx context.Context, addr string) error {
 	}
 }
 
-// groupGame is what a game with groups knows. Member ids are known as texts, see player.named.
+// groupGame is what a game with groups knows. Member ids are known as texts, see player.spelt.
 type groupGame struct {
 	*game
 	groups  []string
 	topics  []duelTopic
 	members []*groupMember
 	waits   int
+	who     func() committer // who commits and fetches
+	// assign makes the assignment that a leader gives to the member at a place of its roster, and read makes what a member is told
+	// the same for both. Either may be nil.
+	assign func(place, members int) []byte
+	read   func(assignment []byte) []byte
 }
 
 // move is a question of such a game. It is told when nobody answers yet.
@@ -153,7 +158,7 @@ func playGroups(g *game) error {
 func (t *groupGame) play(moves []func() *move) error {
 	q := t.next()
 	for q == nil {
-		q = choose(t, moves)()
+		q = among(t, moves)()
 	}
 	answers, err := t.ask(q.question)
 	if err == nil && answers[0] == nil && q.parked != nil {
@@ -168,6 +173,7 @@ func newGroupGame(g *game, conns int) (*groupGame, error) {
 		return nil, err
 	}
 	t := &groupGame{game: g}
+	t.who = t.someone
 	req := kmsg.NewPtrMetadataRequest()
 	for _, known := range groupTopics {
 		topic := kmsg.NewMetadataRequestTopic()
@@ -199,8 +205,8 @@ func sortTexts[T any](p *player, list []T) {
 // fresh is the end of member ids that a coordinator makes.
 var fresh = regexp.MustCompile(`[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`)
 
-// named is s with what the broker made up by its name. A random end that nobody has seen gets the name given.
-func (p *player) named(s, unseen string) string {
+// spelt is s with what the broker made up by its name. A random end that nobody has seen gets the name given.
+func (p *player) spelt(s, unseen string) string {
 	for _, name := range p.order {
 		s = strings.ReplaceAll(s, p.known[name], "<"+name+">")
 	}
@@ -211,7 +217,7 @@ func (p *player) named(s, unseen string) string {
 	return s
 }
 
-// fill is the opposite of named.
+// fill is the opposite of spelt.
 func (p *player) fill(s string) string {
 	for _, name := range p.order {
 		s = strings.ReplaceAll(s, "<"+name+">", p.known[name])
@@ -232,8 +238,8 @@ func (p *player) topicID(name string) (id [16]byte) {
 // chance is true once in n times.
 func (t *groupGame) chance(n int) bool { return t.rng.IntN(n) == 0 }
 
-// choose chooses one of a list.
-func choose[T any](t *groupGame, list []T) T { return list[t.rng.IntN(len(list))] }
+// among chooses one of a list.
+func among[T any](t *groupGame, list []T) T { return list[t.rng.IntN(len(list))] }
 
 // next is what a member has to do for its group to go on, most of the time; nil when there is nothing, or something else is wanted.
 func (t *groupGame) next() *move {
@@ -274,7 +280,7 @@ func (t *groupGame) tired(group string) bool { return t.waits >= groupWaits && !
 
 // join has a member join that is not waiting, wrongly now and then.
 func (t *groupGame) join() *move {
-	mb := choose(t, t.members)
+	mb := among(t, t.members)
 	if mb.phase == joining || t.tired(mb.group) {
 		return nil
 	}
@@ -290,8 +296,8 @@ func subscription(mb *groupMember, topics ...string) []byte {
 
 // protocolsOf are the assignors that a member names.
 func (t *groupGame) protocolsOf(mb *groupMember) (list []kmsg.JoinGroupRequestProtocol) {
-	topics := choose(t, [][]string{{"duel.three"}, {"duel.three", "duel.four"}, {"duel.one"}, {}})
-	for _, name := range choose(t, [][]string{{"range"}, {"range", "roundrobin"}, {"roundrobin", "range"}, {"range", "sticky", "roundrobin"}}) {
+	topics := among(t, [][]string{{"duel.three"}, {"duel.three", "duel.four"}, {"duel.one"}, {}})
+	for _, name := range among(t, [][]string{{"range"}, {"range", "roundrobin"}, {"roundrobin", "range"}, {"range", "sticky", "roundrobin"}}) {
 		list = append(list, kmsg.JoinGroupRequestProtocol{Name: name, Metadata: subscription(mb, topics...)})
 	}
 	return list
@@ -321,12 +327,12 @@ func (t *groupGame) joinOf(mb *groupMember, wrong bool) *move {
 	}
 	m.learn = func(p *player, resp kmsg.Response) {
 		r := resp.(*kmsg.JoinGroupResponse)
-		text := p.named(r.MemberID, name)
-		leader := p.named(r.LeaderID, name+".leader")
+		text := p.spelt(r.MemberID, name)
+		leader := p.spelt(r.LeaderID, name+".leader")
 		var roster []string
 		for i, o := range r.Members {
 			of := slices.IndexFunc(t.members, func(mb *groupMember) bool { return strings.Contains(string(o.ProtocolMetadata), mb.name) })
-			roster = append(roster, p.named(r.Members[i].MemberID, fmt.Sprintf("%s.m%d", name, of)))
+			roster = append(roster, p.spelt(r.Members[i].MemberID, fmt.Sprintf("%s.m%d", name, of)))
 		}
 		sortTexts(p, r.Members)
 		slices.Sort(roster)
@@ -388,15 +394,15 @@ func (t *groupGame) wrongJoin(mb *groupMember, req *kmsg.JoinGroupRequest) (id s
 	case 2, 3:
 		id = "nobody"
 	case 4:
-		id = choose(t, t.members).id
+		id = among(t, t.members).id
 	case 5:
-		req.SessionTimeoutMillis = choose(t, []int32{0, -1, 5_999, 1_800_001, 1<<31 - 1})
+		req.SessionTimeoutMillis = among(t, []int32{0, -1, 5_999, 1_800_001, 1<<31 - 1})
 	case 6:
-		req.RebalanceTimeoutMillis = choose(t, []int32{-1, 1<<31 - 1})
+		req.RebalanceTimeoutMillis = 1<<31 - 1 // not -1, which ends a membership at once
 		return id, false
 	case 7:
 		if t.inhabited(mb.group) {
-			req.ProtocolType = choose(t, []string{"", "connect"})
+			req.ProtocolType = among(t, []string{"", "connect"})
 		}
 		return id, false
 	case 8:
@@ -408,12 +414,12 @@ func (t *groupGame) wrongJoin(mb *groupMember, req *kmsg.JoinGroupRequest) (id s
 		req.Protocols = []kmsg.JoinGroupRequestProtocol{{Name: "foreign", Metadata: []byte(mb.name)}}
 		return id, false
 	case 10:
-		req.InstanceID = choose(t, []*string{nil, kmsg.StringPtr("nobody's"), kmsg.StringPtr("static" + choose(t, t.members).name), kmsg.StringPtr("")})
+		req.InstanceID = among(t, []*string{nil, kmsg.StringPtr("nobody's"), kmsg.StringPtr("static" + among(t, t.members).name), kmsg.StringPtr("")})
 	case 11:
 		req.Reason = kmsg.StringPtr(strings.Repeat("why ", 100))
 		return id, false
 	case 12: // not one that has more topics than bytes, which leaves Kafka's members without answer
-		req.Protocols[0].Metadata = choose(t, [][]byte{nil, {0}, []byte(mb.name), {0, 1, 0, 0, 0, 1, 0}})
+		req.Protocols[0].Metadata = among(t, [][]byte{nil, {0}, []byte(mb.name), {0, 1, 0, 0, 0, 1, 0}})
 		return id, false
 	default:
 		return "", false
@@ -423,7 +429,7 @@ func (t *groupGame) wrongJoin(mb *groupMember, req *kmsg.JoinGroupRequest) (id s
 
 // sync has a member ask for its assignment, wrongly now and then.
 func (t *groupGame) sync() *move {
-	mb := choose(t, t.members)
+	mb := among(t, t.members)
 	if mb.phase == syncing || mb.phase == joining || mb.phase == joined && !mb.leads && t.tired(mb.group) {
 		return nil
 	}
@@ -446,17 +452,17 @@ func (t *groupGame) syncOf(mb *groupMember, wrong bool) *move {
 		case 1:
 			req.Group = t.prefix + ".none"
 		case 2:
-			id = choose(t, []string{"", "nobody", choose(t, t.members).id})
+			id = among(t, []string{"", "nobody", among(t, t.members).id})
 		case 3:
-			req.InstanceID = choose(t, []*string{nil, kmsg.StringPtr("nobody's"), kmsg.StringPtr("static" + choose(t, t.members).name)})
+			req.InstanceID = among(t, []*string{nil, kmsg.StringPtr("nobody's"), kmsg.StringPtr("static" + among(t, t.members).name)})
 		case 4:
-			req.Generation += choose(t, []int32{-1, 1, 100})
+			req.Generation += among(t, []int32{-1, 1, 100})
 		case 5:
-			req.Generation = choose(t, []int32{-1, 0, -7})
+			req.Generation = among(t, []int32{-1, 0, -7})
 		case 6:
-			req.ProtocolType = choose(t, []*string{nil, kmsg.StringPtr("connect"), kmsg.StringPtr("")})
+			req.ProtocolType = among(t, []*string{nil, kmsg.StringPtr("connect"), kmsg.StringPtr("")})
 		case 7:
-			req.Protocol = choose(t, []*string{nil, kmsg.StringPtr("foreign"), kmsg.StringPtr("")})
+			req.Protocol = among(t, []*string{nil, kmsg.StringPtr("foreign"), kmsg.StringPtr("")})
 		case 8:
 			roster, astray = append(slices.Clone(roster), "nobody"), false
 		case 9:
@@ -475,19 +481,23 @@ func (t *groupGame) syncOf(mb *groupMember, wrong bool) *move {
 		r.MemberID = p.fill(id)
 		r.GroupAssignment = nil
 		for i, id := range roster {
-			r.GroupAssignment = append(r.GroupAssignment, kmsg.SyncGroupRequestGroupAssignment{
-				MemberID: p.fill(id), MemberAssignment: fmt.Appendf(nil, "for %s in %d at %d", id, round, i),
-			})
+			a := kmsg.SyncGroupRequestGroupAssignment{MemberID: p.fill(id), MemberAssignment: fmt.Appendf(nil, "for %s in %d at %d", id, round, i)}
+			if t.assign != nil {
+				a.MemberAssignment = t.assign(i, len(roster))
+			}
+			r.GroupAssignment = append(r.GroupAssignment, a)
 		}
 		return &r
 	}
 	m.learn = func(p *player, resp kmsg.Response) {
 		r := resp.(*kmsg.SyncGroupResponse)
+		if t.read != nil {
+			r.MemberAssignment = t.read(r.MemberAssignment)
+		}
 		if p != t.sides[0] || astray {
 			return
 		}
-		switch {
-		case r.ErrorCode == 0 || mb.phase == syncing:
+		if r.ErrorCode == 0 || mb.phase == syncing {
 			mb.phase = stable
 		}
 		mb.heard(r.ErrorCode)
@@ -503,22 +513,22 @@ func (t *groupGame) syncOf(mb *groupMember, wrong bool) *move {
 
 // heartbeat has a member say that it is there.
 func (t *groupGame) heartbeat() *move {
-	mb := choose(t, t.members)
+	mb := among(t, t.members)
 	req := kmsg.NewPtrHeartbeatRequest()
 	req.Group, req.Generation, req.InstanceID = mb.group, mb.gen, mb.instance
 	id, astray := mb.id, t.chance(3)
 	if astray {
 		switch t.rng.IntN(5) {
 		case 0:
-			req.Group = choose(t, []string{"", t.prefix + ".none", t.groups[1]})
+			req.Group = among(t, []string{"", t.prefix + ".none", t.groups[1]})
 		case 1:
-			id = choose(t, []string{"", "nobody", choose(t, t.members).id})
+			id = among(t, []string{"", "nobody", among(t, t.members).id})
 		case 2:
-			req.InstanceID = choose(t, []*string{nil, kmsg.StringPtr("nobody's"), kmsg.StringPtr("static" + choose(t, t.members).name)})
+			req.InstanceID = among(t, []*string{nil, kmsg.StringPtr("nobody's"), kmsg.StringPtr("static" + among(t, t.members).name)})
 		case 3:
-			req.Generation += choose(t, []int32{-1, 1, 100})
+			req.Generation += among(t, []int32{-1, 1, 100})
 		default:
-			req.Generation = choose(t, []int32{-1, 0, -7})
+			req.Generation = among(t, []int32{-1, 0, -7})
 		}
 	}
 	m := &move{}
@@ -539,7 +549,7 @@ func (t *groupGame) heartbeat() *move {
 // leave ends memberships: a member's own, or several that an administrator names. A leader leaves when there is at most one other member,
 // as it is chance who leads after it in Kafka.
 func (t *groupGame) leave() *move {
-	mb := choose(t, t.members)
+	mb := among(t, t.members)
 	if slices.ContainsFunc(t.members, func(o *groupMember) bool { return o.group == mb.group && o.leads }) && t.present(mb.group) > 2 {
 		return nil
 	}
@@ -554,17 +564,17 @@ func (t *groupGame) leave() *move {
 	}
 	list := []kmsg.LeaveGroupRequestMember{leaver}
 	for t.chance(2) {
-		o := choose(t, t.members)
+		o := among(t, t.members)
 		list = append(list, kmsg.LeaveGroupRequestMember{MemberID: o.id, InstanceID: o.instance})
 	}
 	if t.chance(3) {
 		switch t.rng.IntN(6) {
 		case 0:
-			req.Group = choose(t, []string{"", t.prefix + ".none", t.groups[1]})
+			req.Group = among(t, []string{"", t.prefix + ".none", t.groups[1]})
 		case 1:
-			list[0].MemberID = choose(t, []string{"", "nobody", choose(t, t.members).id})
+			list[0].MemberID = among(t, []string{"", "nobody", among(t, t.members).id})
 		case 2:
-			list[0].InstanceID = choose(t, []*string{nil, kmsg.StringPtr("nobody's"), kmsg.StringPtr("static" + choose(t, t.members).name)})
+			list[0].InstanceID = among(t, []*string{nil, kmsg.StringPtr("nobody's"), kmsg.StringPtr("static" + among(t, t.members).name)})
 		case 3:
 			list = nil
 		case 4:
@@ -592,7 +602,7 @@ func (t *groupGame) leave() *move {
 		}
 		for _, o := range t.members {
 			if o.group == req.Group && (len(r.Members) == 0 && o == mb && r.ErrorCode == 0 || slices.ContainsFunc(r.Members, func(l kmsg.LeaveGroupResponseMember) bool {
-				return l.ErrorCode == 0 && (p.named(l.MemberID, "") == o.id && o.id != "" || l.InstanceID != nil && o.instance != nil && *l.InstanceID == *o.instance)
+				return l.ErrorCode == 0 && (p.spelt(l.MemberID, "") == o.id && o.id != "" || l.InstanceID != nil && o.instance != nil && *l.InstanceID == *o.instance)
 			})) {
 				o.gone()
 			}

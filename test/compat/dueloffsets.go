@@ -15,15 +15,15 @@ import (
 // anyGroup is one of the game's groups, or one that there is not.
 func (t *groupGame) anyGroup() string {
 	if t.chance(8) {
-		return choose(t, []string{"", t.prefix + ".none", t.prefix + ".free", strings.Repeat("g", 300)})
+		return among(t, []string{"", t.prefix + ".none", t.prefix + ".free", strings.Repeat("g", 300)})
 	}
-	return choose(t, append(t.groups, t.prefix+".free"))
+	return among(t, append(t.groups, t.prefix+".free"))
 }
 
 // partition is a partition of a topic, or one that there is not.
 func (t *groupGame) partition(topic duelTopic) int32 {
 	if t.chance(12) {
-		return choose(t, []int32{-1, topic.partitions, 1 << 30})
+		return among(t, []int32{-1, topic.partitions, 1 << 30})
 	}
 	return int32(t.rng.IntN(int(topic.partitions)))
 }
@@ -39,7 +39,7 @@ type committer struct {
 
 // someone is a member as it is, or wrong in one way, or an administrator.
 func (t *groupGame) someone() committer {
-	mb := choose(t, t.members)
+	mb := among(t, t.members)
 	c := committer{mb.group, mb.id, mb.gen, mb.instance, t.connOf(mb)}
 	if t.chance(4) {
 		return committer{t.anyGroup(), "", -1, nil, c.conn}
@@ -49,13 +49,13 @@ func (t *groupGame) someone() committer {
 		case 0:
 			c.group = t.anyGroup()
 		case 1:
-			c.id = choose(t, []string{"", "nobody", choose(t, t.members).id})
+			c.id = among(t, []string{"", "nobody", among(t, t.members).id})
 		case 2:
-			c.instance = choose(t, []*string{nil, kmsg.StringPtr("nobody's"), kmsg.StringPtr("static" + choose(t, t.members).name)})
+			c.instance = among(t, []*string{nil, kmsg.StringPtr("nobody's"), kmsg.StringPtr("static" + among(t, t.members).name)})
 		case 3:
-			c.gen += choose(t, []int32{-1, 1, 100})
+			c.gen += among(t, []int32{-1, 1, 100})
 		default:
-			c.gen = choose(t, []int32{-1, 0, -7})
+			c.gen = among(t, []int32{-1, 0, -7})
 		}
 	}
 	return c
@@ -63,16 +63,16 @@ func (t *groupGame) someone() committer {
 
 // commit commits offsets.
 func (t *groupGame) commit() *move {
-	who := t.someone()
+	who := t.who()
 	req := kmsg.NewPtrOffsetCommitRequest()
 	req.Group, req.Generation, req.InstanceID = who.group, who.gen, who.instance
-	req.RetentionTimeMillis = choose(t, []int64{-1, -1, 3_600_000})
+	req.RetentionTimeMillis = among(t, []int64{-1, -1, 3_600_000})
 	var ids []string
-	for range choose(t, []int{1, 1, 2, 3, 0}) {
-		known := choose(t, t.topics)
+	for range among(t, []int{1, 1, 2, 3, 0}) {
+		known := among(t, t.topics)
 		topic := kmsg.NewOffsetCommitRequestTopic()
 		topic.Topic = known.name
-		for range choose(t, []int{1, 1, 2, 3, 0}) {
+		for range among(t, []int{1, 1, 2, 3, 0}) {
 			topic.Partitions = append(topic.Partitions, t.committed(known))
 		}
 		req.Topics = append(req.Topics, topic)
@@ -101,14 +101,14 @@ func (t *groupGame) commit() *move {
 func (t *groupGame) committed(topic duelTopic) kmsg.OffsetCommitRequestTopicPartition {
 	p := kmsg.NewOffsetCommitRequestTopicPartition()
 	p.Partition, p.Offset = t.partition(topic), int64(t.rng.IntN(1000))
-	p.LeaderEpoch = choose(t, []int32{-1, -1, 0, 3})
-	p.Timestamp = choose(t, []int64{-1, -1, 1_700_000_000_000})
-	p.Metadata = choose(t, []*string{kmsg.StringPtr(""), kmsg.StringPtr("note"), nil, kmsg.StringPtr("ünïcode")})
+	p.LeaderEpoch = among(t, []int32{-1, -1, 0, 3})
+	p.Timestamp = among(t, []int64{-1, -1, 1_700_000_000_000})
+	p.Metadata = among(t, []*string{kmsg.StringPtr(""), kmsg.StringPtr("note"), nil, kmsg.StringPtr("ünïcode")})
 	if t.chance(8) {
-		p.Metadata = choose(t, []*string{kmsg.StringPtr(strings.Repeat("m", 4096)), kmsg.StringPtr(strings.Repeat("m", 4097)), kmsg.StringPtr(strings.Repeat("é", 4096))})
+		p.Metadata = among(t, []*string{kmsg.StringPtr(strings.Repeat("m", 4096)), kmsg.StringPtr(strings.Repeat("m", 4097)), kmsg.StringPtr(strings.Repeat("é", 4096))})
 	}
 	if t.chance(12) {
-		p.Offset = choose(t, []int64{-1, -2, -1 << 63, 1<<63 - 1})
+		p.Offset = among(t, []int64{-1, -2, -1 << 63, 1<<63 - 1})
 	}
 	return p
 }
@@ -120,24 +120,24 @@ func (t *groupGame) fetch() *move {
 	var ids [][]string
 	var members []string
 	conn := 0
-	for i := range choose(t, []int{1, 1, 1, 2, 3}) {
-		who := t.someone()
+	for i := range among(t, []int{1, 1, 1, 2, 3}) {
+		who := t.who()
 		conn = who.conn
 		g := kmsg.NewOffsetFetchRequestGroup()
 		g.Group, g.MemberEpoch = who.group, who.gen
 		id := who.id
-		if t.chance(2) {
+		if t.chance(2) || id == "" { // an epoch without a member is an unexpected error in Kafka
 			id, g.MemberEpoch = "", -1
 		}
 		members = append(members, id)
 		var topicIDs []string
 		if !t.chance(3) {
 			g.Topics = []kmsg.OffsetFetchRequestGroupTopic{}
-			for range choose(t, []int{1, 1, 2, 3, 0}) {
-				known := choose(t, t.topics)
+			for range among(t, []int{1, 1, 2, 3, 0}) {
+				known := among(t, t.topics)
 				topic := kmsg.NewOffsetFetchRequestGroupTopic()
 				topic.Topic = known.name
-				for range choose(t, []int{1, 1, 2, 3, 0}) {
+				for range among(t, []int{1, 1, 2, 3, 0}) {
 					topic.Partitions = append(topic.Partitions, t.partition(known))
 				}
 				g.Topics, topicIDs = append(g.Topics, topic), append(topicIDs, known.id)
@@ -199,11 +199,11 @@ func (t *groupGame) fetch() *move {
 func (t *groupGame) deleteOffsets() *move {
 	req := kmsg.NewPtrOffsetDeleteRequest()
 	req.Group = t.anyGroup()
-	for range choose(t, []int{1, 1, 2, 3, 0}) {
-		known := choose(t, t.topics)
+	for range among(t, []int{1, 1, 2, 3, 0}) {
+		known := among(t, t.topics)
 		topic := kmsg.NewOffsetDeleteRequestTopic()
 		topic.Topic = known.name
-		for range choose(t, []int{1, 1, 2, 3, 0}) {
+		for range among(t, []int{1, 1, 2, 3, 0}) {
 			if p := t.partition(known); known.name != t.topics[0].name || p != 0 {
 				topic.Partitions = append(topic.Partitions, kmsg.OffsetDeleteRequestTopicPartition{Partition: p})
 			}
@@ -225,7 +225,7 @@ func (t *groupGame) plain(req kmsg.Request, learn func(p *player, resp kmsg.Resp
 
 // someGroups are groups to ask for, some of them twice.
 func (t *groupGame) someGroups() (list []string) {
-	for range choose(t, []int{1, 1, 2, 3, 0}) {
+	for range among(t, []int{1, 1, 2, 3, 0}) {
 		list = append(list, t.anyGroup())
 	}
 	return list
@@ -239,7 +239,7 @@ func (t *groupGame) describe() *move {
 	return t.plain(req, func(p *player, resp kmsg.Response) {
 		for _, g := range resp.(*kmsg.DescribeGroupsResponse).Groups {
 			for i := range g.Members {
-				if mb := &g.Members[i]; fresh.MatchString(p.named(mb.MemberID, "")) {
+				if mb := &g.Members[i]; fresh.MatchString(p.spelt(mb.MemberID, "")) {
 					mb.MemberID = fresh.ReplaceAllString(mb.MemberID, name) // it has not been answered yet
 				}
 			}
@@ -271,10 +271,10 @@ func (t *groupGame) list() *move {
 	states := []string{"Stable", "Empty", "PreparingRebalance", "CompletingRebalance", "Dead", "stable", " Empty", "Assigning", "Reconciling", "Unknown", "", "other"}
 	types := []string{"classic", "consumer", "Classic", "share", "streams", "unknown", "", " classic", "other"}
 	for t.chance(2) {
-		req.StatesFilter = append(req.StatesFilter, choose(t, states))
+		req.StatesFilter = append(req.StatesFilter, among(t, states))
 	}
 	for t.chance(3) {
-		req.TypesFilter = append(req.TypesFilter, choose(t, types))
+		req.TypesFilter = append(req.TypesFilter, among(t, types))
 	}
 	return t.plain(req, func(p *player, resp kmsg.Response) {
 		r := resp.(*kmsg.ListGroupsResponse)
@@ -298,7 +298,7 @@ func (t *groupGame) deleteGroups() *move {
 func (t *groupGame) find() *move {
 	req := kmsg.NewPtrFindCoordinatorRequest()
 	req.CoordinatorKey, req.CoordinatorKeys = t.anyGroup(), t.someGroups()
-	req.CoordinatorType = choose(t, []int8{0, 0, 0, 1, 2, 3, -1})
+	req.CoordinatorType = among(t, []int8{0, 0, 0, 1, 2, 3, -1})
 	return t.plain(req, func(p *player, resp kmsg.Response) {
 		r := resp.(*kmsg.FindCoordinatorResponse)
 		for i, addr := range t.addrs {

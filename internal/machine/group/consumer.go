@@ -374,8 +374,8 @@ func (c *Consumers) DescribeGroup(id string) wire.ConsumerGroupDescribeResponseD
 		if mb.meta.ClassicMemberMetadata != nil {
 			d.MemberType = 0
 		}
-		for i := range mb.current.AssignedPartitions {
-			describeAssigned(c.image, &d.Assignment, mb.current.AssignedPartitions[i].TopicID, mb.current.AssignedPartitions[i].Partitions)
+		for _, h := range mergeHoldings(mb.current.AssignedPartitions, mb.current.PartitionsPendingRevocation) {
+			describeAssigned(c.image, &d.Assignment, h.TopicID, h.Partitions) // what it has not given up yet is still its own
 		}
 		for _, tp := range g.targets[memberID] {
 			describeAssigned(c.image, &d.TargetAssignment, tp.Topic, tp.Partitions)

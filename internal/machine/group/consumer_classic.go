@@ -60,13 +60,16 @@ func (c *Consumers) joinClassic(now Time, j *Join, fx *Effects) {
 	}
 	mb = g.members[id]
 	meta := classicMember(j, subscription, mb)
-	changed := mb == nil || !slices.Equal(mb.meta.SubscribedTopicNames, meta.SubscribedTopicNames) ||
-		mb.meta.SubscribedTopicRegex != nil && *mb.meta.SubscribedTopicRegex != ""
+	joined, changed := mb == nil, len(meta.SubscribedTopicNames) > 0
+	if !joined {
+		changed = !slices.Equal(mb.meta.SubscribedTopicNames, meta.SubscribedTopicNames) ||
+			stringOf(mb.meta.SubscribedTopicRegex) != ""
+	}
 	if mb == nil || !sameMember(&meta, &mb.meta) {
 		t.putMember(id, &meta)
 	}
 	mb = g.members[id]
-	if changed {
+	if joined || changed {
 		t.event("member joins", id+" of the classic protocol subscribes to "+subscriptionText(&mb.meta))
 	}
 	changed = t.resolveAll(j.Client.Visible) || changed
@@ -132,7 +135,7 @@ func classicMember(j *Join, s *wire.ConsumerProtocolSubscription, mb *consumerMe
 		meta.RackID = cloneOpt(s.RackID)
 	}
 	meta.RebalanceTimeoutMs = j.Request.RebalanceTimeoutMs
-	meta.SubscribedTopicRegex = nil
+	meta.SubscribedTopicRegex = new(string)
 	meta.SubscribedTopicNames = slices.Compact(slices.Sorted(slices.Values(s.Topics)))
 	for i, name := range meta.SubscribedTopicNames {
 		meta.SubscribedTopicNames[i] = strings.Clone(name)

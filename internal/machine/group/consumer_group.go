@@ -107,9 +107,12 @@ type consumerGroup struct {
 	configured int64 // the image that settings are of, counted from 1
 }
 
+// firstEpoch is that of a group before its first change. The first member joins with a change, unless it reads nothing.
+const firstEpoch = 1
+
 func newConsumerGroup(c *Consumers, id string) *consumerGroup {
 	return &consumerGroup{
-		c: c, id: strings.Clone(id), targetEpoch: -1, targets: map[string]assign.Assignment{}, members: map[string]*consumerMember{},
+		c: c, id: strings.Clone(id), epoch: firstEpoch, targetEpoch: -1, targets: map[string]assign.Assignment{}, members: map[string]*consumerMember{},
 		statics: map[string]*consumerMember{}, owners: map[partitionID]*consumerMember{}, subs: map[string]*interest{},
 		regexes: map[string]int{}, resolved: map[string]*resolvedRegex{}, reads: map[string]int{}, assignors: map[string]int{},
 		supported: map[string]int{},

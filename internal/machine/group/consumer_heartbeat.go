@@ -174,19 +174,22 @@ func (c *Consumers) heartbeat(now Time, h *ConsumerHeartbeat, fx *Effects) (*wir
 	mb := t.admit(id, req)
 	before := mb.current.AssignedPartitions
 	next, changed := h.update(mb)
-	if changed || mb.reads == nil || !sameMember(&next, &mb.meta) {
-		joined, regex := mb.reads == nil, mb.meta.SubscribedTopicRegex
+	joined, regex := mb.reads == nil, stringOf(mb.meta.SubscribedTopicRegex)
+	if joined || changed || !sameMember(&next, &mb.meta) {
 		t.putMember(id, &next)
 		mb = g.members[id]
-		if changed = changed || joined || differsOpt(regex, next.SubscribedTopicRegex); changed {
-			t.event(joinsOr(joined, "member joins", "member changes its subscription"), id+" subscribes to "+subscriptionText(&mb.meta))
-		}
 	}
-	changed = t.resolveAll(h.Client.Visible) || changed
-	t.bump(changed)
+	expression := stringOf(mb.meta.SubscribedTopicRegex)
+	regexChanged := regex != expression
+	if joined || changed || regexChanged {
+		t.event(joinsOr(joined, "member joins", "member changes its subscription"), id+" subscribes to "+subscriptionText(&mb.meta))
+	}
+	known := regexChanged && (expression == "" || g.resolved[expression] != nil)
+	found := t.resolveAll(h.Client.Visible)
+	t.bump(changed || known || found)
 	t.retarget()
 	has := ownedOf(req.TopicPartitions)
-	t.reconcile(mb, has, changed)
+	t.reconcile(mb, has, changed || regexChanged)
 	g.heard(mb, now)
 	resp := &wire.ConsumerGroupHeartbeatResponse{
 		MemberID: &mb.id, MemberEpoch: mb.current.MemberEpoch, HeartbeatIntervalMs: g.pace(mb),
@@ -204,6 +207,14 @@ func joinsOr(yes bool, a, b string) string {
 		return a
 	}
 	return b
+}
+
+// stringOf is a string, "" for none.
+func stringOf(s *string) string {
+	if s == nil {
+		return ""
+	}
+	return *s
 }
 
 func differsOpt(a, b *string) bool { return (a == nil) != (b == nil) || a != nil && *a != *b }
@@ -250,33 +261,56 @@ func assignmentOf(list []holding) *wire.ConsumerGroupHeartbeatResponseAssignment
 func (c *Consumers) checkHeartbeat(req *wire.ConsumerGroupHeartbeatRequest, id string) *refusal {
 	g := c.groups[req.GroupID]
 	joins := req.MemberEpoch == joinEpoch
-	if g == nil && !joins {
-		return c.noGroup(req.GroupID)
-	}
-	if req.SubscribedTopicRegex != nil && *req.SubscribedTopicRegex != "" && (g == nil || g.resolved[*req.SubscribedTopicRegex] == nil) {
-		if _, err := compileRegex(*req.SubscribedTopicRegex); err != nil {
-			text := err.Error()
-			if bad := (*syntax.Error)(nil); errors.As(err, &bad) {
-				text = bad.Code.String()
-			}
-			return refuse(wire.InvalidRegularExpression, "SubscribedTopicRegex `%s` is not a valid regular expression: %s.", *req.SubscribedTopicRegex, text)
-		}
-	}
 	if g == nil {
-		return nil
-	}
-	if r := c.config.full(len(g.members), g.members[id] != nil); r != nil {
-		return r
-	}
-	if req.InstanceID != nil {
-		return g.checkStatic(req, id)
+		if !joins {
+			return c.noGroup(req.GroupID)
+		}
+		if r := c.checkTakeover(req.GroupID); r != nil {
+			return r
+		}
+		return g.checkRegex(req)
 	}
 	mb := g.members[id]
-	if mb == nil && !joins {
-		return refuse(wire.UnknownMemberID, "Member %s is not a member of group %s.", id, g.id)
+	if r := c.config.full(len(g.members), mb != nil); r != nil {
+		return r
 	}
-	if mb != nil {
-		return mb.checkEpoch(req)
+	var r *refusal
+	switch {
+	case req.InstanceID != nil:
+		r = g.checkStatic(req, id)
+	case mb != nil:
+		r = mb.checkEpoch(req)
+	case !joins:
+		r = refuse(wire.UnknownMemberID, "Member %s is not a member of group %s.", id, g.id)
+	}
+	if r != nil {
+		return r
+	}
+	return g.checkRegex(req)
+}
+
+// checkTakeover says whether a consumer group may have an id that it has not yet.
+func (c *Consumers) checkTakeover(id string) *refusal {
+	if typ, ok := c.machine.TypeOf(id); ok && typ != classicType {
+		return c.noGroup(id)
+	}
+	if old := c.machine.groups[id]; old != nil && len(old.members) > 0 && old.state != stateDead {
+		return c.checkUpgrade(old)
+	}
+	return nil
+}
+
+// checkRegex sees that an expression that the group does not have yet can be read.
+func (g *consumerGroup) checkRegex(req *wire.ConsumerGroupHeartbeatRequest) *refusal {
+	if stringOf(req.SubscribedTopicRegex) == "" || g != nil && g.regexes[*req.SubscribedTopicRegex] > 0 {
+		return nil
+	}
+	if _, err := compileRegex(*req.SubscribedTopicRegex); err != nil {
+		text := err.Error()
+		if bad := (*syntax.Error)(nil); errors.As(err, &bad) {
+			text = bad.Code.String()
+		}
+		return refuse(wire.InvalidRegularExpression, "SubscribedTopicRegex `%s` is not a valid regular expression: %s.", *req.SubscribedTopicRegex, text)
 	}
 	return nil
 }
@@ -365,9 +399,6 @@ func (mb *consumerMember) covers(list []wire.ConsumerGroupHeartbeatRequestTopicP
 func (c *Consumers) enter(now Time, req *wire.ConsumerGroupHeartbeatRequest, fx *Effects) (*consumerTurn, *refusal) {
 	if g := c.groups[req.GroupID]; g != nil {
 		return c.turn(g, now, fx), nil
-	}
-	if typ, ok := c.machine.TypeOf(req.GroupID); ok && typ != classicType {
-		return nil, c.noGroup(req.GroupID)
 	}
 	if old := c.machine.groups[req.GroupID]; old != nil && len(old.members) > 0 && old.state != stateDead {
 		return c.fromClassic(now, old, fx)

@@ -116,7 +116,7 @@ func (c *Consumers) resolve(regex string, now Time, visible func(topic string) b
 	return r
 }
 
-// resolveAll brings the topics of the group's expressions up to date, and says whether any has changed. New
+// resolveAll brings the topics of the group's expressions up to date, and says whether any has found others than before. New
 // expressions are looked at at once, the others when topics were made, and now and then.
 //
 // Differs from Kafka: the regular expressions of consumer groups are resolved within the heartbeat that brings them and not
@@ -134,10 +134,10 @@ func (t *consumerTurn) resolveAll(visible func(topic string) bool) (changed bool
 	if all {
 		g.resolvedAt, g.unresolved = t.now.Mono, false
 	}
+	g.stale = true // what is read by nobody any more counts, too
 	for _, regex := range sortedKeys(g.resolved) {
 		if g.regexes[regex] == 0 {
 			t.putRegex(regex, nil)
-			changed = true
 		}
 	}
 	for _, regex := range sortedKeys(g.regexes) {
@@ -150,7 +150,7 @@ func (t *consumerTurn) resolveAll(visible func(topic string) bool) (changed bool
 			continue
 		}
 		t.putRegex(regex, r)
-		changed = true
+		changed = changed || len(r.topics) > 0 || old != nil
 	}
 	return changed
 }
@@ -188,6 +188,9 @@ func (t *consumerTurn) mayAssign() bool {
 }
 
 // retarget computes the target for the newest epoch, unless that has to wait.
+//
+// Differs from Kafka: when a member joins that reads nothing, Kafka takes the subscriptions of all for equal if they were before, and may
+// assign nothing to anybody.
 func (t *consumerTurn) retarget() {
 	g := t.g
 	if g.epoch <= g.targetEpoch || !t.mayAssign() {

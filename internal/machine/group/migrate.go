@@ -13,9 +13,6 @@ import (
 
 // fromClassic turns a classic group with members into a consumer group: each member has what its last assignment said.
 func (c *Consumers) fromClassic(now Time, old *group, fx *Effects) (*consumerTurn, *refusal) {
-	if r := c.checkUpgrade(old); r != nil {
-		return nil, r
-	}
 	g := newConsumerGroup(c, old.id)
 	t := c.turn(g, now, fx)
 	metas := make([]wire.ConsumerGroupMemberMetadataValue, len(old.order))

@@ -1,0 +1,412 @@
+package main
+
+import (
+	"bytes"
+	"cmp"
+	"fmt"
+	"slices"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// consumersDuel plays consumer groups (KIP-848): members that join, are told their partitions, say rightly and wrongly what they own,
+// fall behind, pause and leave; groups that move between the protocols; commits with member epochs.
+var consumersDuel = discipline{
+	name: "consumers", settings: "group.initial.rebalance.delay.ms=0\ngroup.consumer.assignment.interval.ms=0\n", prepare: prepareGroups, play: playConsumers,
+}
+
+const (
+	consumerMoves = 50
+	// evenTopic is what members read whose assignor is "uniform". It divides by all numbers of members; who gets which part of it
+	// is chance in Kafka, whose tables have the ids of topics as keys.
+	evenTopic      = "duel.twelve"
+	evenPartitions = 12
+)
+
+// consumersGame is what a game of consumersDuel knows.
+type consumersGame struct {
+	*groupGame
+	consumers []*duelConsumer
+	even      bool // members use the assignor "uniform"
+}
+
+// duelConsumer is a member of the consumer protocol.
+type duelConsumer struct {
+	name, group string
+	id          string // as text
+	instance    *string
+	epoch       int32
+	topics      []string
+	told        map[*player][]kmsg.ConsumerGroupHeartbeatResponseAssignmentTopic // its partitions, not known when nil
+	owns        bool                                                             // it has said that it owns them
+}
+
+func playConsumers(g *game) error {
+	base, err := newGroupGame(g, groupMembers)
+	if err != nil {
+		return err
+	}
+	t := &consumersGame{groupGame: base, even: base.chance(3)}
+	t.groups = []string{g.prefix + ".a", g.prefix + ".b"}
+	t.who = t.someone
+	for i := range 4 {
+		m := &duelConsumer{name: fmt.Sprintf("c%d", i), group: t.groups[i/3]}
+		m.id = "member-" + m.name
+		if i%2 == 1 {
+			m.instance = kmsg.StringPtr("static" + m.name)
+		}
+		t.consumers = append(t.consumers, m)
+	}
+	moves := []func() *move{
+		t.beat, t.beat, t.beat, t.beat, t.join, t.join, t.leave, t.wrong, t.wrong, t.commit, t.fetch, t.deleteOffsets,
+		t.describeConsumers, t.describeConsumers, t.describe, t.list, t.deleteGroups,
+	}
+	for range consumerMoves {
+		if err := t.play(moves); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// someone is a member as it is, or wrong in one way, or an administrator.
+func (t *consumersGame) someone() committer {
+	m := among(t.groupGame, t.consumers)
+	c := committer{m.group, m.id, m.epoch, m.instance, t.connOf(nil)}
+	if t.chance(4) {
+		return committer{t.anyGroup(), "", -1, nil, c.conn}
+	}
+	if t.chance(3) {
+		switch t.rng.IntN(4) {
+		case 0:
+			c.group = t.anyGroup()
+		case 1:
+			c.id = among(t.groupGame, []string{"", "nobody", among(t.groupGame, t.consumers).id})
+		case 2:
+			c.gen += among(t.groupGame, []int32{-1, 1, 100})
+		default:
+			c.gen = among(t.groupGame, []int32{-1, 0, -2})
+		}
+	}
+	return c
+}
+
+// play asks one question.
+func (t *consumersGame) play(moves []func() *move) error {
+	var q *move
+	for q == nil {
+		q = among(t.groupGame, moves)()
+	}
+	_, err := t.ask(q.question)
+	return err
+}
+
+// request is a heartbeat that tells nothing new.
+func (m *duelConsumer) request() *kmsg.ConsumerGroupHeartbeatRequest {
+	req := kmsg.NewPtrConsumerGroupHeartbeatRequest()
+	req.Group, req.MemberEpoch, req.RebalanceTimeoutMillis = m.group, m.epoch, -1
+	req.InstanceID = m.instance
+	return req
+}
+
+// joins makes a heartbeat one that joins.
+func (t *consumersGame) joins(m *duelConsumer) *kmsg.ConsumerGroupHeartbeatRequest {
+	req := m.request()
+	req.MemberEpoch, req.RebalanceTimeoutMillis, req.Topics = 0, groupPatience, []kmsg.ConsumerGroupHeartbeatRequestTopic{}
+	for len(req.SubscribedTopicNames) == 0 { // who joins and reads nothing has Kafka assign by a wrong idea of the others
+		req.SubscribedTopicNames = t.subscription()
+	}
+	req.ServerAssignor = kmsg.StringPtr("range")
+	if t.even {
+		req.ServerAssignor = among(t.groupGame, []*string{nil, kmsg.StringPtr("uniform")})
+	}
+	if t.chance(4) {
+		req.RackID = kmsg.StringPtr("rack")
+	}
+	return req
+}
+
+func (t *consumersGame) subscription() []string {
+	if t.even {
+		return []string{evenTopic}
+	}
+	return among(t.groupGame, [][]string{{"duel.three"}, {"duel.three", "duel.four"}, {"duel.four", "duel.three"}, {"duel.one"}, {}, {"duel.none", "duel.four"}, {"duel.three", "duel.three"}})
+}
+
+// say is a heartbeat. What the member owns is put in for each side when owned is set; astray answers are nothing to the member.
+func (t *consumersGame) say(m *duelConsumer, req *kmsg.ConsumerGroupHeartbeatRequest, id string, owned, astray bool) *move {
+	name := fmt.Sprintf("%s.%d", m.name, t.asked)
+	q := &move{}
+	q.conn = t.connOf(nil)
+	q.build = func(p *player) kmsg.Request {
+		r := *req
+		r.MemberID = p.fill(id)
+		if owned {
+			r.Topics = []kmsg.ConsumerGroupHeartbeatRequestTopic{}
+			for _, topic := range m.told[p] {
+				r.Topics = append(r.Topics, kmsg.ConsumerGroupHeartbeatRequestTopic{TopicID: topic.TopicID, Partitions: topic.Partitions})
+			}
+		}
+		return &r
+	}
+	q.learn = func(p *player, resp kmsg.Response) {
+		r := resp.(*kmsg.ConsumerGroupHeartbeatResponse)
+		if r.MemberID != nil && id == "" && r.ErrorCode == 0 {
+			p.bind(name, *r.MemberID)
+		}
+		if r.Assignment != nil && !astray {
+			m.told[p] = slices.Clone(r.Assignment.Topics)
+		}
+		if r.Assignment != nil {
+			t.level(p, r.Assignment.Topics)
+		}
+		if p == t.sides[0] && !astray {
+			m.answered(r, name)
+			if owned && r.ErrorCode == 0 && r.Assignment == nil {
+				m.owns = true
+			}
+		}
+	}
+	return q
+}
+
+// level sorts an assignment, and leaves only numbers of partitions where it is chance which they are.
+func (t *consumersGame) level(p *player, topics []kmsg.ConsumerGroupHeartbeatResponseAssignmentTopic) {
+	for i := range topics {
+		topics[i].Partitions = slices.Sorted(slices.Values(topics[i].Partitions))
+		if t.even {
+			topics[i].Partitions = []int32{int32(len(topics[i].Partitions))}
+		}
+	}
+	sortTexts(p, topics)
+}
+
+// answered takes over what a member was told.
+func (m *duelConsumer) answered(r *kmsg.ConsumerGroupHeartbeatResponse, name string) {
+	switch r.ErrorCode {
+	case 0:
+		if m.id == "" {
+			m.id = "<" + name + ">"
+		}
+		if m.epoch = r.MemberEpoch; m.epoch < 0 {
+			m.gone()
+		}
+		if r.Assignment != nil {
+			m.owns = false
+		}
+	case 25, 110: // UNKNOWN_MEMBER_ID, FENCED_MEMBER_EPOCH
+		m.gone()
+	}
+}
+
+// gone ends a membership, on both sides.
+func (m *duelConsumer) gone() {
+	m.epoch, m.owns, m.told = 0, false, map[*player][]kmsg.ConsumerGroupHeartbeatResponseAssignmentTopic{}
+}
+
+// calm says whether a group's members may change. Where it is chance who has what, they may when all have what they should, as it is
+// chance, too, who gets back what somebody else has not taken yet.
+func (t *consumersGame) calm(group string) bool {
+	epoch := int32(0)
+	for _, m := range t.consumers {
+		if m.group != group || m.epoch <= 0 {
+			continue
+		}
+		if !m.owns || epoch > 0 && m.epoch != epoch {
+			return !t.even
+		}
+		epoch = m.epoch
+	}
+	return true
+}
+
+// join has a member join that is none, or again.
+func (t *consumersGame) join() *move {
+	m := among(t.groupGame, t.consumers)
+	if m.epoch > 0 && !t.chance(4) || !t.calm(m.group) {
+		return nil
+	}
+	if m.told == nil {
+		m.gone()
+	}
+	return t.say(m, t.joins(m), m.id, false, false)
+}
+
+// beat is what a member says most of the time: that it is there, and what it owns, once it has been told.
+func (t *consumersGame) beat() *move {
+	m := among(t.groupGame, t.consumers)
+	if m.epoch <= 0 {
+		return t.join()
+	}
+	req := m.request()
+	if t.chance(2) {
+		req.InstanceID = nil
+	}
+	if t.chance(6) {
+		req.SubscribedTopicNames = t.subscription()
+	}
+	if t.chance(6) {
+		req.RebalanceTimeoutMillis = groupPatience + int32(t.rng.IntN(3))
+	}
+	owned := !m.owns || t.chance(4)
+	if t.chance(5) {
+		owned = false // it has not got so far
+	}
+	if owned && t.chance(4) { // all that there is to say
+		req.RebalanceTimeoutMillis = groupPatience
+		req.SubscribedTopicNames = t.subscription()
+	}
+	return t.say(m, req, m.id, owned, false)
+}
+
+// leave ends a membership, or lets a static member pause.
+func (t *consumersGame) leave() *move {
+	m := among(t.groupGame, t.consumers)
+	if m.epoch <= 0 && !t.chance(6) || !t.calm(m.group) {
+		return nil
+	}
+	req := m.request()
+	if req.MemberEpoch = -1; m.instance != nil && t.chance(2) {
+		req.MemberEpoch = -2
+	}
+	return t.say(m, req, m.id, false, false)
+}
+
+// wrong is a heartbeat that is wrong in one way.
+func (t *consumersGame) wrong() *move {
+	m := among(t.groupGame, t.consumers)
+	if m.told == nil {
+		m.gone()
+	}
+	other := among(t.groupGame, t.consumers)
+	req, id, owned := m.request(), m.id, false
+	if m.epoch <= 0 || t.chance(3) {
+		if !t.calm(m.group) {
+			return nil
+		}
+		req = t.joins(m)
+	}
+	switch t.rng.IntN(20) {
+	case 0:
+		req.Group = among(t.groupGame, []string{"", " ", t.prefix + ".none"})
+		if req.MemberEpoch == 0 {
+			req.MemberEpoch = 1
+		}
+	case 1:
+		id = among(t.groupGame, []string{"", " ", "nobody", other.id})
+		if req.MemberEpoch == 0 {
+			req.MemberEpoch = 1
+		}
+	case 2:
+		req.InstanceID = among(t.groupGame, []*string{nil, kmsg.StringPtr(""), kmsg.StringPtr("nobody's"), kmsg.StringPtr("static" + other.name)})
+		if req.MemberEpoch == 0 {
+			req.MemberEpoch = 1
+		}
+	case 3, 4:
+		req.MemberEpoch += among(t.groupGame, []int32{-1, 1, 100})
+	case 5, 6:
+		req.MemberEpoch, owned = m.epoch-1, true
+	case 7:
+		req.MemberEpoch = among(t.groupGame, []int32{-3, -2, -1 << 31, 1<<31 - 1})
+	case 8:
+		req.RackID = kmsg.StringPtr("")
+	case 9:
+		req.ServerAssignor = among(t.groupGame, []*string{kmsg.StringPtr(""), kmsg.StringPtr("sticky"), kmsg.StringPtr("Range")})
+	case 10:
+		req = t.joins(m)
+		req.RebalanceTimeoutMillis = -1
+	case 11:
+		req = t.joins(m)
+		req.Topics = nil
+	case 12:
+		req = t.joins(m)
+		req.SubscribedTopicNames = nil
+	case 13:
+		req = t.joins(m)
+		owned = true
+	case 14:
+		req.SubscribedTopicRegex = among(t.groupGame, []*string{kmsg.StringPtr("["), kmsg.StringPtr("a(b"), kmsg.StringPtr("*")})
+	case 15:
+		req.Topics = []kmsg.ConsumerGroupHeartbeatRequestTopic{}
+	case 16:
+		req.Topics = []kmsg.ConsumerGroupHeartbeatRequestTopic{{TopicID: [16]byte{7}, Partitions: []int32{0, 1}}}
+	case 17:
+		return t.stolen(m, other)
+	case 18:
+		req = other.request()
+		req.InstanceID = m.instance
+	default:
+		req.RebalanceTimeoutMillis = among(t.groupGame, []int32{0, -2})
+		if req.RebalanceTimeoutMillis == 0 { // which would end the membership at the first revocation
+			req.RebalanceTimeoutMillis = -1
+		}
+	}
+	return t.say(m, req, id, owned, id != m.id)
+}
+
+// stolen has a member say that it owns what another does.
+func (t *consumersGame) stolen(m, other *duelConsumer) *move {
+	req := m.request()
+	q := t.say(m, req, m.id, false, false)
+	q.build = func(p *player) kmsg.Request {
+		r := *req
+		r.MemberID, r.Topics = p.fill(m.id), []kmsg.ConsumerGroupHeartbeatRequestTopic{}
+		for _, topic := range other.told[p] {
+			r.Topics = append(r.Topics, kmsg.ConsumerGroupHeartbeatRequestTopic{TopicID: topic.TopicID, Partitions: topic.Partitions})
+		}
+		return &r
+	}
+	return q
+}
+
+// describeConsumers describes consumer groups.
+func (t *consumersGame) describeConsumers() *move {
+	m := t.groupGame.describeConsumers()
+	learn := m.learn
+	m.learn = func(p *player, resp kmsg.Response) {
+		for _, g := range resp.(*kmsg.ConsumerGroupDescribeResponse).Groups {
+			for i := range g.Members {
+				for _, a := range []*kmsg.Assignment{&g.Members[i].Assignment, &g.Members[i].TargetAssignment} {
+					for k := range a.TopicPartitions {
+						tp := &a.TopicPartitions[k]
+						if tp.Partitions = slices.Sorted(slices.Values(tp.Partitions)); t.even {
+							tp.Partitions = []int32{int32(len(tp.Partitions))}
+						}
+					}
+				}
+			}
+		}
+		learn(p, resp)
+	}
+	return m
+}
+
+// assignment is what a leader gives to a member: its share of a topic.
+func assignment(topic string, partitions int32, place, members int) []byte {
+	a := kmsg.NewConsumerMemberAssignment()
+	var list []int32
+	for p := int32(place); p < partitions; p += int32(members) {
+		list = append(list, p)
+	}
+	if len(list) > 0 {
+		a.Topics = append(a.Topics, kmsg.ConsumerMemberAssignmentTopic{Topic: topic, Partitions: list})
+	}
+	return a.AppendTo(nil)
+}
+
+// sortedAssignment is a member's assignment in order.
+func sortedAssignment(b []byte) []byte {
+	a := kmsg.NewConsumerMemberAssignment()
+	if len(b) == 0 || a.ReadFrom(b) != nil {
+		return b
+	}
+	for i := range a.Topics {
+		slices.Sort(a.Topics[i].Partitions)
+	}
+	slices.SortFunc(a.Topics, func(x, y kmsg.ConsumerMemberAssignmentTopic) int { return cmp.Compare(x.Topic, y.Topic) })
+	out := a.AppendTo(nil)
+	if len(out) == len(b) {
+		return out
+	}
+	return bytes.Clone(b)
+}
