@@ -260,7 +260,8 @@ func scope(kind int8) config.Scope {
 
 // operate gives a key's value after one operation, nil for none.
 //
-// Differs from Kafka: an operation that there is not is refused for every resource; Kafka says so for brokers only and fails for others.
+// Differs from Kafka: IncrementalAlterConfigs with an operation that there is not is refused for every resource; Kafka says
+// so for brokers only and fails for others.
 func (d settings) operate(kind int8, c alteration, before string, had bool) (*string, *fault) {
 	switch c.op {
 	case opSet:

@@ -96,7 +96,8 @@ func (mb *member) satisfied() bool { return !mb.isNew && (mb.join != 0 || mb.syn
 
 // names calls f once for each protocol name.
 //
-// Differs from Kafka: a name that is given twice counts once. There it counts twice, so that it seems to be no protocol of all members.
+// Differs from Kafka: a protocol that a member of a classic group names twice counts once. In Kafka it counts twice, so that
+// it seems to be no protocol of all members.
 func (mb *member) names(f func(string)) {
 	for i := range mb.protocols {
 		if !mb.protocols[i].again {
@@ -390,8 +391,9 @@ func (g *group) nextGeneration(wall int64) {
 // subscribe works out which topics the members of a consumer group subscribe to. What cannot be read leaves
 // the coordinator unaware of them, as in Kafka.
 //
-// Differs from Kafka: that holds for everything that cannot be read. Where a subscription has more topics than bytes, Kafka's members wait
-// for their answers for ever.
+// Differs from Kafka: a subscription in the classic protocol that cannot be read, whatever is wrong with it, leaves the
+// coordinator unaware of what the group subscribes to. Where one has more topics than bytes, Kafka's members wait for their
+// answers for ever.
 func (g *group) subscribe() {
 	g.topics, g.aware = nil, false
 	if !g.usesConsumerProtocol() {

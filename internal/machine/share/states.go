@@ -359,7 +359,8 @@ func mergeTopics(topics []wire.AlterShareGroupOffsetsRequestTopic) []wire.AlterS
 // alterTopic sorts the partitions of one topic into those that there are and the others. Of a partition that is there
 // twice the last offset holds.
 //
-// Differs from Kafka: a partition below zero is one that there is not; it fails with UNKNOWN_SERVER_ERROR.
+// Differs from Kafka: a partition below zero in AlterShareGroupOffsets is one that there is not; Kafka fails with
+// UNKNOWN_SERVER_ERROR.
 func (g *Groups) alterTopic(in *wire.AlterShareGroupOffsetsRequestTopic, epoch int32) (
 	topic *metadata.Topic, out wire.AlterShareGroupOffsetsResponseTopic, data wire.InitializeShareGroupStateRequestInitializeStateData,
 ) {

@@ -45,7 +45,8 @@ type Filter struct {
 	ProducerIDs []int64
 	// RunningMs is how long a transaction has been open at least; negative for any.
 	//
-	// Differs from Kafka: it counts how long ago the last one began also where that has ended, and from 1970 where there was none.
+	// Differs from Kafka: ListTransactions by duration finds transactions that are open. Kafka counts how long ago the last
+	// one began also where that has ended, and from 1970 where there was none.
 	RunningMs int64
 	// Pattern matches transactional ids; nil for any.
 	Pattern *regexp.Regexp

@@ -77,7 +77,8 @@ func (b *Broker) endpointRefusal(q *edge.Request, kind int8) (wire.Code, string)
 
 // serveDescribeTopicPartitions pages through topics' partitions (KIP-966).
 //
-// Differs from Kafka: the empty name is an invalid one; without a cursor Kafka takes it for the cursor's and fails the whole request.
+// Differs from Kafka: the empty name in DescribeTopicPartitions is an invalid one; without a cursor Kafka takes it for the
+// cursor's and fails the whole request.
 func serveDescribeTopicPartitions(b *Broker, q *edge.Request, m *wire.DescribeTopicPartitionsRequest) *wire.DescribeTopicPartitionsResponse {
 	img := b.image()
 	out := &wire.DescribeTopicPartitionsResponse{}

@@ -170,7 +170,8 @@ type topicRef struct {
 
 // askedTopic answers for one topic that was asked for by name or id.
 //
-// Differs from Kafka: a topic with neither is unknown; it fails the whole request.
+// Differs from Kafka: a topic in a Metadata request with neither a name nor an id is answered as unknown; Kafka fails the
+// whole request.
 func (b *Broker) askedTopic(q *edge.Request, asked *wire.MetadataRequestTopic, m *wire.MetadataRequest, v *metadataView) wire.MetadataResponseTopic {
 	img := b.image()
 	var t *metadata.Topic

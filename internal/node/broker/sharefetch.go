@@ -99,8 +99,8 @@ func (b *Broker) shareRefusal(group, member *string) wire.Code {
 
 // refusal is why a request is not served at all.
 //
-// Differs from Kafka: an acquire mode that there is not is an INVALID_REQUEST; it fails with UNKNOWN_SERVER_ERROR, as it does
-// when a topic that nobody knows is asked for.
+// Differs from Kafka: an acquire mode of ShareFetch that there is not is an INVALID_REQUEST; Kafka fails with
+// UNKNOWN_SERVER_ERROR, as it does when a topic that nobody knows is asked for.
 func (op *shareFetch) refusal() wire.Code {
 	m := &op.req
 	if code := op.b.shareRefusal(m.GroupID, m.MemberID); code != wire.None {

@@ -8,8 +8,8 @@ import (
 
 // table lists what this node serves.
 //
-// Differs from Kafka: what only nodes ask one another, as votes, heartbeats and registrations, is neither served nor offered, also on a
-// controller's listener: there is no other node.
+// Differs from Kafka: requests that only nodes send one another, as votes, heartbeats and registrations, are neither served
+// nor offered, also on a controller's listener: there is no other node.
 func table() map[int16]handler {
 	return map[int16]handler{
 		wire.KeyProduce:                      (*Broker).serveProduce,

@@ -134,7 +134,8 @@ func (t *Table) Subscriptions(id wire.UUID, c Client, conn Conn, maxBytes int32)
 
 // Push answers PushTelemetry.
 //
-// Differs from Kafka: what is pushed is read, and refused if it cannot be; without a plugin Kafka looks at none of it.
+// Differs from Kafka: metrics that clients push are read, and refused if they cannot be; without a plugin Kafka looks at
+// none of them.
 func (t *Table) Push(m *wire.PushTelemetryRequest, c Client, conn Conn, maxBytes int32) wire.Code {
 	if m.ClientInstanceID.Reserved() {
 		return wire.InvalidRequest
