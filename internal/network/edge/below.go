@@ -94,10 +94,15 @@ func (b *below) away() (back func()) {
 	return b.compute
 }
 
-// await reads in the handshake.
+// await reads in the handshake. Who was sent away meanwhile is no more work.
 func (b *below) await(p []byte) (int, error) {
-	defer b.away()()
-	return b.Conn.Read(p)
+	back := b.away()
+	n, err := b.Conn.Read(p)
+	back()
+	if err == nil && b.conn.broken.Load() {
+		return 0, net.ErrClosed
+	}
+	return n, err
 }
 
 // aside sends as much as the socket takes at once, and keeps the rest. The caller holds mu.
