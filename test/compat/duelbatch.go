@@ -142,7 +142,8 @@ func (b *duelBatch) packPlain(plain []byte) {
 }
 
 // batchFaults are what can be wrong with a batch. Left out is what Moldau refuses and Kafka lets pass or repairs, see record.Validate,
-// and what Kafka answers with UNKNOWN_SERVER_ERROR or not at all: codecs that there are not, no records (null).
+// and what Kafka answers with UNKNOWN_SERVER_ERROR or not at all: codecs that there are not, what a codec cannot
+// unpack, no records (null).
 var batchFaults = []func(rng *rand.Rand, b *duelBatch, list []duelRecord) []byte{
 	func(_ *rand.Rand, b *duelBatch, _ []duelRecord) []byte { // a wrong CRC
 		p := b.bytes()
@@ -176,7 +177,7 @@ var batchFaults = []func(rng *rand.Rand, b *duelBatch, list []duelRecord) []byte
 	},
 	func(rng *rand.Rand, b *duelBatch, _ []duelRecord) []byte { // a wrong length
 		p := b.bytes()
-		n := []uint32{0, 13, 14, 48, 49, uint32(len(p)), uint32(len(p)) - 13, uint32(len(p)) + 1, 1 << 31, math.MaxUint32}[rng.IntN(10)]
+		n := []uint32{0, 13, 14, 48, 49, uint32(len(p)), uint32(len(p)) + 1, 1 << 31, math.MaxUint32}[rng.IntN(9)]
 		binary.BigEndian.PutUint32(p[batchLengthAt:], n)
 		return p
 	},
@@ -193,12 +194,12 @@ var batchFaults = []func(rng *rand.Rand, b *duelBatch, list []duelRecord) []byte
 	func(_ *rand.Rand, b *duelBatch, _ []duelRecord) []byte { b.max += 10_000; return b.bytes() },
 	func(_ *rand.Rand, b *duelBatch, _ []duelRecord) []byte { b.max = -1; return b.bytes() },
 	func(rng *rand.Rand, b *duelBatch, list []duelRecord) []byte { // far away, or none
-		b.first = []int64{-1, 0, 1, b.first + 3*3_600_000, b.first - 100*24*3_600_000}[rng.IntN(5)]
+		b.first = []int64{-1, 0, 1, b.first + 30*3_600_000, b.first - 100*24*3_600_000}[rng.IntN(5)]
 		b.pack(list)
 		return b.bytes()
 	},
 	func(rng *rand.Rand, b *duelBatch, list []duelRecord) []byte { // one record is far away
-		list[len(list)-1].time = []int64{3 * 3_600_000, -100 * 24 * 3_600_000}[rng.IntN(2)]
+		list[len(list)-1].time = []int64{30 * 3_600_000, -100 * 24 * 3_600_000}[rng.IntN(2)]
 		b.pack(list)
 		return b.bytes()
 	},
@@ -206,8 +207,9 @@ var batchFaults = []func(rng *rand.Rand, b *duelBatch, list []duelRecord) []byte
 		b.packPlain(randomBytes(rng, 1+rng.IntN(40)))
 		return b.bytes()
 	},
-	func(rng *rand.Rand, b *duelBatch, _ []duelRecord) []byte { // packed bytes that are none
+	func(rng *rand.Rand, b *duelBatch, _ []duelRecord) []byte { // not packed as it says
 		b.records = randomBytes(rng, rng.IntN(40))
+		b.attributes &^= 7
 		return b.bytes()
 	},
 	func(rng *rand.Rand, b *duelBatch, list []duelRecord) []byte { // too large

@@ -50,7 +50,8 @@ var dataKinds = []map[string]string{
 // dataGame is what a game about records knows.
 type dataGame struct {
 	*game
-	now       int64 // the game's time in ms, from which the records' are made
+	full      map[int16]versionRange // versions of each API, where the game limits them for a request
+	now       int64                  // the game's time in ms, from which the records' are made
 	topics    []*dataTopic
 	producers []*dataProducer
 	sessions  []*dataSession
@@ -70,6 +71,9 @@ type sentBatch struct {
 	bytes []byte
 	count int32
 }
+
+// gameAge is how much older than now the times of a game's records are, so that the broker's own can be told.
+const gameAge = 6 * time.Hour
 
 const (
 	dataMoves    = 60
@@ -105,10 +109,10 @@ func newDataGame(g *game, topics int) (*dataGame, error) {
 	if err := g.open(1); err != nil {
 		return nil, err
 	}
-	const produceKey = 0
-	g.versions = maps.Clone(g.versions)
-	g.versions[produceKey] = versionRange{3, g.versions[produceKey].high} // older ones are offered for a client's sake only
-	t := &dataGame{game: g, now: time.Now().UnixMilli(), numbers: [2]map[int64]int64{{}, {}}}
+	full := maps.Clone(g.versions)
+	full[produceKey] = versionRange{3, full[produceKey].high} // older ones are offered for a client's sake only
+	g.versions = maps.Clone(full)
+	t := &dataGame{game: g, full: full, now: time.Now().Add(-gameAge).UnixMilli(), numbers: [2]map[int64]int64{{}, {}}}
 	req := kmsg.NewPtrCreateTopicsRequest()
 	req.TimeoutMillis = 10_000
 	for i := range topics {
@@ -188,9 +192,7 @@ func (t *dataGame) id(p *player, name string) (id [16]byte) {
 		_, _ = hex.Decode(id[:], []byte(s))
 		return id
 	}
-	if name != "" {
-		copy(id[:], "no topic "+name[max(0, len(name)-7):])
-	}
+	copy(id[:], "no topic "+name[max(0, len(name)-7):]) // at no id at all Kafka fails
 	return id
 }
 
@@ -214,6 +216,9 @@ func (t *dataGame) number(p *player, id int64) int64 {
 	m := t.numbers[0]
 	if p == t.sides[1] {
 		m = t.numbers[1]
+	}
+	if id < 0 {
+		return id
 	}
 	if _, ok := m[id]; !ok {
 		m[id] = int64(len(m)) + 1
@@ -258,14 +263,14 @@ func (t *dataGame) produce() error {
 	}
 	meant := map[string]sending{}
 	for range 1 + t.rng.IntN(3) {
-		_, name, partition := t.place()
+		d, name, partition := t.place()
 		key := partitionKey(name, partition)
 		if _, twice := meant[key]; twice {
 			continue
 		}
 		records, s := t.batch(key)
 		alone := !framed(records) // Kafka refuses all of the request
-		if alone && len(meant) > 0 {
+		if alone && (len(meant) > 0 || d == nil) {
 			continue
 		}
 		meant[key] = s
@@ -468,8 +473,8 @@ func (t *dataGame) learnOffsets(_ *player, resp kmsg.Response) {
 	for i := range r.Topics {
 		for j := range r.Topics[i].Partitions {
 			o := &r.Topics[i].Partitions[j]
-			if d := t.topic(r.Topics[i].Topic); d != nil && d.settings["message.timestamp.type"] != "" && o.Timestamp > 0 {
-				o.Timestamp = 1
+			if o.Timestamp > time.Now().Add(-gameAge/2).UnixMilli() && o.Timestamp < time.Now().UnixMilli() {
+				o.Timestamp = 1 // of a marker, or of a topic with the broker's times
 			}
 		}
 	}
@@ -599,7 +604,6 @@ func (t *dataGame) describeProducers() error {
 func (t *dataGame) learnProducers(p *player, resp kmsg.Response) {
 	r := resp.(*kmsg.DescribeProducersResponse)
 	for i := range r.Topics {
-		d := t.topic(r.Topics[i].Topic)
 		for j := range r.Topics[i].Partitions {
 			if m := r.Topics[i].Partitions[j].ErrorMessage; m != nil {
 				*m = "why" // the code in other words
@@ -609,8 +613,8 @@ func (t *dataGame) learnProducers(p *player, resp kmsg.Response) {
 				if list[k].ProducerID < 5_000_000 {
 					list[k].ProducerID = t.number(p, list[k].ProducerID)
 				}
-				if list[k].CoordinatorEpoch >= 0 || d != nil && d.settings["message.timestamp.type"] != "" {
-					list[k].LastTimestamp = min(list[k].LastTimestamp, 1) // the broker's time
+				if list[k].LastTimestamp > time.Now().Add(-gameAge/2).UnixMilli() {
+					list[k].LastTimestamp = 1 // the broker's time
 				}
 			}
 			slices.SortFunc(list, func(a, b kmsg.DescribeProducersResponseTopicPartitionActiveProducer) int {
@@ -626,6 +630,7 @@ func (t *dataGame) plain(p *player, d *dataTopic, records []byte) []byte {
 	for rest := records; len(rest) >= batchRecordsAt; {
 		n := int(binary.BigEndian.Uint32(rest[batchLengthAt:])) + batchLengthAt + 4
 		if n > len(rest) {
+			clear(rest) // what is cut off counts by its length
 			break
 		}
 		b := rest[:n]

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/hex"
 	"math"
 	"slices"
 
@@ -57,6 +58,14 @@ func (t *dataGame) fetch() error {
 		f.Topic, f.Partitions = name, []int32{partition}
 		req.ForgottenTopics = append(req.ForgottenTopics, f)
 	}
+	if req.SessionEpoch != -1 { // who comes first in a session, and so gets more than it asked for, is not told
+		req.MaxBytes = 1 << 20
+		for i := range req.Topics {
+			for j := range req.Topics[i].Partitions {
+				req.Topics[i].Partitions[j].PartitionMaxBytes = 1 << 20
+			}
+		}
+	}
 	wrong := t.some(40)
 	answers, err := t.need(question{
 		build: func(p *player) kmsg.Request {
@@ -74,7 +83,14 @@ func (t *dataGame) fetch() error {
 			}
 			return req
 		},
-		learn: t.learnFetched,
+		learn: func(p *player, resp kmsg.Response) {
+			t.learnFetched(p, resp)
+			if r := resp.(*kmsg.FetchResponse); req.SessionEpoch > 0 {
+				r.Topics = merged(r.Topics, func(o *kmsg.FetchResponseTopic) (string, *[]kmsg.FetchResponseTopicPartition) {
+					return t.topicText(p, o), &o.Partitions
+				})
+			}
+		},
 	})
 	if err != nil {
 		return err
@@ -124,6 +140,9 @@ func (t *dataGame) learnFetched(p *player, resp kmsg.Response) {
 		}
 		for j := range r.Topics[i].Partitions {
 			o := &r.Topics[i].Partitions[j]
+			if len(o.RecordBatches) == 0 && len(o.AbortedTransactions) > 0 {
+				o.AbortedTransactions = o.AbortedTransactions[:0] // Kafka lists some even so
+			}
 			o.RecordBatches = t.plain(p, d, o.RecordBatches)
 			for k := range o.AbortedTransactions {
 				if o.AbortedTransactions[k].ProducerID < 5_000_000 {
@@ -132,12 +151,22 @@ func (t *dataGame) learnFetched(p *player, resp kmsg.Response) {
 			}
 		}
 	}
-	r.Topics = unknownLast(r.Topics)
+	known, unknown := unknownApart(r.Topics)
+	r.Topics = append(known, merged(unknown, func(o *kmsg.FetchResponseTopic) (string, *[]kmsg.FetchResponseTopicPartition) {
+		return t.topicText(p, o), &o.Partitions
+	})...)
 }
 
-// unknownLast puts partitions that there are not behind the others, as Kafka does.
-func unknownLast(topics []kmsg.FetchResponseTopic) []kmsg.FetchResponseTopic {
-	var known, unknown []kmsg.FetchResponseTopic
+// topicText tells topics apart by name or id, in the same words on both sides.
+func (t *dataGame) topicText(p *player, o *kmsg.FetchResponseTopic) string {
+	if name := o.Topic + t.nameOf(p, o.TopicID); name != "" {
+		return name
+	}
+	return hex.EncodeToString(o.TopicID[:])
+}
+
+// unknownApart parts partitions that there are not from the others: Kafka answers them last.
+func unknownApart(topics []kmsg.FetchResponseTopic) (known, unknown []kmsg.FetchResponseTopic) {
 	for _, topic := range topics {
 		for _, p := range topic.Partitions {
 			list := &known
@@ -151,7 +180,7 @@ func unknownLast(topics []kmsg.FetchResponseTopic) []kmsg.FetchResponseTopic {
 			last.Partitions = append(last.Partitions, p)
 		}
 	}
-	return append(known, unknown...)
+	return known, unknown
 }
 
 // went notes what became of sessions.

@@ -127,13 +127,16 @@ func serveDescribeProducers(b *Broker, q *edge.Request, m *wire.DescribeProducer
 		in := &m.Topics[i]
 		t := wire.DescribeProducersResponseTopicResponse{Name: in.Name}
 		topic := b.table.ByName(in.Name)
-		denied := validTopicName(in.Name) && !b.allowed(q, acl.Read, acl.Topic, in.Name)
+		valid := validTopicName(in.Name)
+		denied := valid && !b.allowed(q, acl.Read, acl.Topic, in.Name)
 		for _, index := range in.PartitionIndexes {
 			r := wire.DescribeProducersResponsePartitionResponse{}
 			r.SetDefaults()
 			r.PartitionIndex = index
 			if denied {
 				r.ErrorCode, r.ErrorMessage = wire.TopicAuthorizationFailed, text(wire.TopicAuthorizationFailed.Message())
+			} else if !valid {
+				r.ErrorCode, r.ErrorMessage = wire.InvalidTopic, text(wire.InvalidTopic.Message())
 			} else if p := topic.Partition(index); p == nil {
 				if r.ErrorCode = wire.UnknownTopicOrPartition; topic == nil {
 					r.ErrorMessage = text(r.ErrorCode.Message())
