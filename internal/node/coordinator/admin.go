@@ -26,6 +26,32 @@ func (g *gather) one() {
 	}
 }
 
+// describeEach has each group described or refused, and calls done when all are. What is described is committed, so that
+// nobody sees what a failed write takes back.
+func (c *Groups) describeEach(ids []string, describe func(m *groupMachine, i int, id string), refuse func(i int, id string, code wire.Code), done func()) {
+	all := newGather(len(ids), done)
+	for i := range ids {
+		id := strings.Clone(ids[i])
+		refused := func(code wire.Code) {
+			refuse(i, id, code)
+			all.one()
+		}
+		if id == "" {
+			refused(wire.InvalidGroupID)
+			continue
+		}
+		c.shardFor(id).after(func(m *groupMachine, t *turn, code wire.Code) {
+			if code != wire.None {
+				t.calls = append(t.calls, func() { refused(code) })
+				return
+			}
+			describe(m, i, id)
+			t.calls = append(t.calls, all.one)
+		}, refused)
+	}
+	all.one()
+}
+
 // DescribeGroups serves one DescribeGroups request, in the order of its groups. Authorized operations are left to the
 // broker.
 func (c *Groups) DescribeGroups(req *wire.DescribeGroupsRequest, _ Client, version int16, done func(*wire.DescribeGroupsResponse)) {

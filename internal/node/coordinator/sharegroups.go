@@ -1,7 +1,6 @@
 package coordinator
 
 import (
-	"strings"
 	"time"
 
 	"github.com/moldau/moldau/internal/format/wire"
@@ -184,29 +183,13 @@ func (c *Groups) deleteStates(req *wire.DeleteShareGroupStateRequest, done func(
 // to the broker.
 func (c *Groups) ShareGroupDescribe(req *wire.ShareGroupDescribeRequest, _ Client, _ int16, done func(*wire.ShareGroupDescribeResponse)) {
 	resp := &wire.ShareGroupDescribeResponse{Groups: make([]wire.ShareGroupDescribeResponseDescribedGroup, len(req.GroupIDs))}
-	all := newGather(len(req.GroupIDs), func() { done(resp) })
-	for i := range req.GroupIDs {
-		id, out := strings.Clone(req.GroupIDs[i]), &resp.Groups[i]
-		refused := func(code wire.Code) {
-			out.SetDefaults()
-			out.GroupID, out.ErrorCode = id, code
-			all.one()
-		}
-		if id == "" {
-			refused(wire.InvalidGroupID)
-			continue
-		}
-		// What is described must be committed, so that nobody sees what a failed write takes back.
-		c.shardFor(id).after(func(m *groupMachine, t *turn, code wire.Code) {
-			if code != wire.None {
-				t.calls = append(t.calls, func() { refused(code) })
-				return
-			}
-			*out = m.share.Describe(id)
-			t.calls = append(t.calls, all.one)
-		}, refused)
-	}
-	all.one()
+	c.describeEach(req.GroupIDs, func(m *groupMachine, i int, id string) {
+		resp.Groups[i] = m.share.Describe(id)
+	}, func(i int, id string, code wire.Code) {
+		out := &resp.Groups[i]
+		out.SetDefaults()
+		out.GroupID, out.ErrorCode = id, code
+	}, func() { done(resp) })
 }
 
 // AlterShareGroupOffsets sets where an empty share group goes on reading.

@@ -1,8 +1,6 @@
 package coordinator
 
 import (
-	"strings"
-
 	"github.com/moldau/moldau/internal/format/wire"
 	"github.com/moldau/moldau/internal/machine/metadata"
 	"github.com/moldau/moldau/internal/machine/streams"
@@ -39,27 +37,11 @@ func (c *Groups) StreamsGroupHeartbeat(req *wire.StreamsGroupHeartbeatRequest, c
 // StreamsGroupDescribe serves one StreamsGroupDescribe request.
 func (c *Groups) StreamsGroupDescribe(req *wire.StreamsGroupDescribeRequest, _ Client, _ int16, done func(*wire.StreamsGroupDescribeResponse)) {
 	resp := &wire.StreamsGroupDescribeResponse{Groups: make([]wire.StreamsGroupDescribeResponseDescribedGroup, len(req.GroupIDs))}
-	all := newGather(len(req.GroupIDs), func() { done(resp) })
-	for i := range req.GroupIDs {
-		id, out := strings.Clone(req.GroupIDs[i]), &resp.Groups[i]
-		refused := func(code wire.Code) {
-			out.SetDefaults()
-			out.GroupID, out.ErrorCode = id, code
-			all.one()
-		}
-		if id == "" {
-			refused(wire.InvalidGroupID)
-			continue
-		}
-		// What is described must be committed, so that nobody sees what a failed write takes back.
-		c.shardFor(id).after(func(m *groupMachine, t *turn, code wire.Code) {
-			if code != wire.None {
-				t.calls = append(t.calls, func() { refused(code) })
-				return
-			}
-			*out = m.streams.Describe(id)
-			t.calls = append(t.calls, all.one)
-		}, refused)
-	}
-	all.one()
+	c.describeEach(req.GroupIDs, func(m *groupMachine, i int, id string) {
+		resp.Groups[i] = m.streams.Describe(id)
+	}, func(i int, id string, code wire.Code) {
+		out := &resp.Groups[i]
+		out.SetDefaults()
+		out.GroupID, out.ErrorCode = id, code
+	}, func() { done(resp) })
 }
