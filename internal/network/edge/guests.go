@@ -28,8 +28,9 @@ const (
 // they have authenticated, others over TLS until their handshake is over. Their memory is not part of the budget, so that
 // they cannot keep others waiting.
 type guests struct {
-	tick func() uint32
-	most int
+	tick  func() uint32
+	most  int // of them
+	bytes int // of what they hold
 
 	mu      sync.Mutex // guards what follows and every guest; taken under the server's lock, never the other way
 	held    int        // bytes of unfinished frames
@@ -51,8 +52,9 @@ type guest struct {
 	place, holder *list.Element // nil when it is not in the list
 }
 
-func (g *guests) begin(tick func() uint32, most int) {
-	g.tick, g.most, g.shares = tick, cmp.Or(most, min(maxGuests, descriptors()/2)), make(map[netip.Addr]*share)
+func (g *guests) begin(tick func() uint32, most, bytes int) {
+	g.tick, g.shares = tick, make(map[netip.Addr]*share)
+	g.most, g.bytes = cmp.Or(most, min(maxGuests, descriptors()/2)), cmp.Or(bytes, maxGuestBytes)
 }
 
 // enter takes a connection in, if there are guests on its listener.
@@ -143,7 +145,7 @@ func (g *guests) hold(e *guest, n int) {
 	var leaving []*Conn
 	if e.place != nil {
 		g.note(e, n)
-		for g.held > maxGuestBytes {
+		for g.held > g.bytes {
 			x := g.pick(&g.holding, func(s *share) bool { return s.held*len(g.shares) > g.held })
 			g.unlink(x)
 			leaving = append(leaving, x.conn)
@@ -152,7 +154,7 @@ func (g *guests) hold(e *guest, n int) {
 	g.mu.Unlock()
 	for _, c := range leaving {
 		c.kill(refuse(NotAuthenticated, "unfinished requests of connections that have not authenticated hold %d bytes: the one that took longest, "+
-			"of an address with many, made room", maxGuestBytes))
+			"of an address with many, made room", g.bytes))
 	}
 }
 

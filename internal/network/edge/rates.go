@@ -56,6 +56,9 @@ func (s *Server) refuses(c *Conn, ip netip.Addr, known bool) (Reason, error) {
 	switch {
 	case s.closed:
 		return none, ErrClosed
+	case len(s.conns) >= s.descriptors:
+		return TooManyConnections, fmt.Errorf("%d connections are open, the rest of the files that the process may have open is for logs: "+
+			"raise that number (LimitNOFILE, ulimit -n), or find who opens so many", len(s.conns))
 	case l.Total > 0 && len(s.conns) >= l.Total && c.listener != l.Protected:
 		return TooManyConnections, fmt.Errorf("%d connections are open, which is max.connections: raise it, or find who opens so many", len(s.conns))
 	case most > 0 && s.perListener[c.listener] >= most:

@@ -1,6 +1,7 @@
 package edge_test
 
 import (
+	"crypto/tls"
 	"math"
 	"net"
 	"net/netip"
@@ -191,5 +192,38 @@ func TestGuestsHoldLittle(t *testing.T) {
 	p.expect(2, body)
 	if n := b.Stats().Refused[edge.NotAuthenticated]; n > count/3+60 {
 		t.Fatal(n)
+	}
+}
+
+// TestGuestsHoldRecords: a TLS record that is announced and does not come counts as what the peer holds.
+func TestGuestsHoldRecords(t *testing.T) {
+	const bound = 10 * 17 << 10
+	b := start(t, echo, func(o *edge.Options) { o.FirstFrameBytes, o.GuestBytes = map[string]int32{"SSL": 1 << 16}, bound })
+	addr, err := b.ListenTLS("SSL", "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{selfSigned(t)}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 20 {
+		raw, err := net.Dial("tcp", addr.String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { raw.Close() })
+		if err := tls.Client(raw, &tls.Config{InsecureSkipVerify: true}).Handshake(); err != nil {
+			t.Fatal(err)
+		}
+		raw.Write([]byte{23, 3, 3, 0x40, 0, 1})
+	}
+	until(t, "some have made room", func() bool { return b.Stats().Refused[edge.NotAuthenticated] >= 10 })
+	p, err := tls.Dial("tcp", addr.String(), &tls.Config{InsecureSkipVerify: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	guest := newPeer(t, p)
+	guest.send(frame(metadata, metadataVersion, 1, "x"))
+	guest.expect(1, "x")
+	guest.Close()
+	if n := b.Stats().Refused[edge.NotAuthenticated]; n > 11 {
+		t.Errorf("%d were sent away", n)
 	}
 }

@@ -65,6 +65,8 @@ type Options struct {
 	GuestTime time.Duration
 	// Guests is how many peers there may be that have not proved yet who they are; 0 is a bound that leaves room for others.
 	Guests int
+	// GuestBytes is how much they may hold together; 0 is a default.
+	GuestBytes int
 	// IdleTimeout is connections.max.idle.ms; negative means never.
 	IdleTimeout time.Duration
 	// SendBuffer and ReceiveBuffer are socket.send.buffer.bytes and
@@ -82,16 +84,19 @@ type Server struct {
 	log        *slog.Logger
 	world      clock.World
 	frameLimit int32
-	tickEvery  time.Duration
-	pools      pools
-	budget     budget
-	counts     counts
-	traffic    *traffic
-	handshakes handshakes
-	guests     guests
-	closing    chan struct{} // closed by Close
-	tick       atomic.Uint32 // the number of sweeps
-	routines   sync.WaitGroup
+	// descriptors is how many connections there may be at most: three of four files that the process may have open. What
+	// connections took could not be had by logs, and a log that cannot open a file is out of use.
+	descriptors int
+	tickEvery   time.Duration
+	pools       pools
+	budget      budget
+	counts      counts
+	traffic     *traffic
+	handshakes  handshakes
+	guests      guests
+	closing     chan struct{} // closed by Close
+	tick        atomic.Uint32 // the number of sweeps
+	routines    sync.WaitGroup
 
 	// mu guards what follows. A connection's lock may be taken under it.
 	mu          sync.Mutex
@@ -134,8 +139,9 @@ func New(o Options) *Server {
 	if o.IdleTimeout > 0 {
 		s.tickEvery = max(shortestTick, min(longestTick, o.IdleTimeout/ticksPerIdle))
 	}
+	s.descriptors = descriptors() / 4 * 3
 	s.handshakes.begin(o.World)
-	s.guests.begin(s.tick.Load, o.Guests)
+	s.guests.begin(s.tick.Load, o.Guests, o.GuestBytes)
 	s.conns = make(map[*Conn]struct{})
 	s.perIP = make(map[netip.Addr]int)
 	s.limits, s.perListener, s.delayed = o.Limits, make(map[string]int), make(map[net.Conn]clock.Timer)
