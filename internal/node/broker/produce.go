@@ -139,10 +139,10 @@ func (op *produce) start() {
 	}
 }
 
-// mayTransact asks for the right to the transactional id of a request with transactional records. What counts is what the
+// mayTransact asks for the right to the transactional id of a request with transactional records, which must have one. What counts is what the
 // batches say, not what the request says (CVE-2018-17196).
 func (op *produce) mayTransact() bool {
-	if op.b.authorizer == nil || !op.hasTransactional() {
+	if !op.hasTransactional() {
 		return true
 	}
 	id := op.req.TransactionalID
