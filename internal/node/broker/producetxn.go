@@ -79,9 +79,6 @@ func (t *produceTurns) pass(id int64) {
 func (op *produce) beginTransactional() {
 	producer := batchProducer(op.transactional[0])
 	switch {
-	case op.req.TransactionalID == nil:
-		op.refuseTransactional(wire.TransactionalIDAuthorizationFailed, "transactional records come without a transactional id")
-		return
 	case !op.oneProducer(producer.ID):
 		op.refuseTransactional(wire.InvalidProducerIDMapping, "transactional records of one request have more than one producer id")
 		return
