@@ -352,7 +352,7 @@ func (t *dataGame) produceQuestion(req *kmsg.ProduceRequest) question {
 		learn: func(p *player, resp kmsg.Response) {
 			r := resp.(*kmsg.ProduceResponse)
 			r.Topics = merged(r.Topics, func(o *kmsg.ProduceResponseTopic) (string, *[]kmsg.ProduceResponseTopicPartition) {
-				return o.Topic + t.nameOf(p, o.TopicID), &o.Partitions
+				return t.topicText(p, o.Topic, o.TopicID), &o.Partitions
 			})
 			for i := range r.Topics {
 				for j := range r.Topics[i].Partitions {
@@ -627,10 +627,10 @@ func (t *dataGame) learnProducers(p *player, resp kmsg.Response) {
 // plain makes the records of a Fetch answer comparable: without times that the broker set, and unpacked where the broker has packed
 // them itself.
 func (t *dataGame) plain(p *player, d *dataTopic, records []byte) []byte {
-	for rest := records; len(rest) >= batchRecordsAt; {
+	rest := records
+	for len(rest) >= batchRecordsAt {
 		n := int(binary.BigEndian.Uint32(rest[batchLengthAt:])) + batchLengthAt + 4
 		if n > len(rest) {
-			clear(rest) // what is cut off counts by its length
 			break
 		}
 		b := rest[:n]
@@ -645,6 +645,7 @@ func (t *dataGame) plain(p *player, d *dataTopic, records []byte) []byte {
 		}
 		rest = rest[n:]
 	}
+	clear(rest) // what is cut off counts by its length
 	if d == nil || d.settings["compression.type"] == "" {
 		return records
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/binary"
 	"encoding/hex"
 	"math"
 	"slices"
@@ -56,7 +57,9 @@ func (t *dataGame) fetch() error {
 		_, name, partition := t.place()
 		f := kmsg.NewFetchRequestForgottenTopic()
 		f.Topic, f.Partitions = name, []int32{partition}
-		req.ForgottenTopics = append(req.ForgottenTopics, f)
+		if !slices.ContainsFunc(req.Topics, func(o kmsg.FetchRequestTopic) bool { return o.Topic == name }) { // to ask and forget is nonsense
+			req.ForgottenTopics = append(req.ForgottenTopics, f)
+		}
 	}
 	if req.SessionEpoch != -1 { // who comes first in a session, and so gets more than it asked for, is not told
 		req.MaxBytes = 1 << 20
@@ -87,7 +90,7 @@ func (t *dataGame) fetch() error {
 			t.learnFetched(p, resp)
 			if r := resp.(*kmsg.FetchResponse); req.SessionEpoch > 0 {
 				r.Topics = merged(r.Topics, func(o *kmsg.FetchResponseTopic) (string, *[]kmsg.FetchResponseTopicPartition) {
-					return t.topicText(p, o), &o.Partitions
+					return t.topicText(p, o.Topic, o.TopicID), &o.Partitions
 				})
 			}
 		},
@@ -140,8 +143,8 @@ func (t *dataGame) learnFetched(p *player, resp kmsg.Response) {
 		}
 		for j := range r.Topics[i].Partitions {
 			o := &r.Topics[i].Partitions[j]
-			if len(o.RecordBatches) == 0 && len(o.AbortedTransactions) > 0 {
-				o.AbortedTransactions = o.AbortedTransactions[:0] // Kafka lists some even so
+			if last := lastOffset(o.RecordBatches); o.AbortedTransactions != nil { // Kafka may list some that begin later
+				o.AbortedTransactions = slices.DeleteFunc(o.AbortedTransactions, func(a kmsg.FetchResponseTopicPartitionAbortedTransaction) bool { return a.FirstOffset > last })
 			}
 			o.RecordBatches = t.plain(p, d, o.RecordBatches)
 			for k := range o.AbortedTransactions {
@@ -153,16 +156,31 @@ func (t *dataGame) learnFetched(p *player, resp kmsg.Response) {
 	}
 	known, unknown := unknownApart(r.Topics)
 	r.Topics = append(known, merged(unknown, func(o *kmsg.FetchResponseTopic) (string, *[]kmsg.FetchResponseTopicPartition) {
-		return t.topicText(p, o), &o.Partitions
+		return t.topicText(p, o.Topic, o.TopicID), &o.Partitions
 	})...)
 }
 
+// lastOffset is that of the last whole batch, -1 if there is none.
+func lastOffset(records []byte) int64 {
+	last := int64(-1)
+	for len(records) >= batchRecordsAt {
+		n := int(binary.BigEndian.Uint32(records[batchLengthAt:])) + batchLengthAt + 4
+		if n > len(records) {
+			break
+		}
+		const lastDeltaAt = 23
+		last = int64(binary.BigEndian.Uint64(records)) + int64(binary.BigEndian.Uint32(records[lastDeltaAt:]))
+		records = records[n:]
+	}
+	return last
+}
+
 // topicText tells topics apart by name or id, in the same words on both sides.
-func (t *dataGame) topicText(p *player, o *kmsg.FetchResponseTopic) string {
-	if name := o.Topic + t.nameOf(p, o.TopicID); name != "" {
+func (t *dataGame) topicText(p *player, name string, id [16]byte) string {
+	if name += t.nameOf(p, id); name != "" {
 		return name
 	}
-	return hex.EncodeToString(o.TopicID[:])
+	return hex.EncodeToString(id[:])
 }
 
 // unknownApart parts partitions that there are not from the others: Kafka answers them last.
