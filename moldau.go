@@ -81,7 +81,10 @@ func Start(o Options) (*Node, error) {
 		o.Logger.Warn(line)
 	}
 	world := &clock.Real{}
-	n, err := node.Start(node.Options{Config: cfg, FS: vfs.NewOS(), World: world, Logger: o.Logger, LogLevel: o.LogLevel})
+	n, err := node.Start(node.Options{
+		Config: cfg, FS: vfs.NewOS(), World: world, Logger: o.Logger, LogLevel: o.LogLevel,
+		MaxOpenFiles: vfs.MaxOpenFiles() / 8, // connections may have three quarters of them
+	})
 	if err != nil {
 		return nil, err
 	}

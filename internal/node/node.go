@@ -48,6 +48,8 @@ type Options struct {
 	FS     vfs.FS
 	World  clock.World
 	Logger *slog.Logger
+	// MaxOpenFiles bounds the files that the logs of all data directories have open together; 0 for their own bound.
+	MaxOpenFiles int
 	// LogLevel is what decides in Logger's handler what is logged, so that it can be changed while the node runs; may be nil.
 	LogLevel *slog.LevelVar
 	// NoListeners runs the node without sockets: requests come by Handler.
@@ -266,6 +268,15 @@ func (n *Node) openStores() error {
 	return nil
 }
 
+// openFiles is one data directory's part of the files that may be open; 0 for its own bound. A log holds at most a few at a time.
+func openFiles(all, directories int) int {
+	const few = 8
+	if all == 0 {
+		return 0
+	}
+	return min(max(all/directories, few), commitlog.DefaultMaxOpenFiles)
+}
+
 func (n *Node) storeOptions(dir string) commitlog.StoreOptions {
 	cfg := n.static
 	return commitlog.StoreOptions{
@@ -275,6 +286,7 @@ func (n *Node) storeOptions(dir string) commitlog.StoreOptions {
 		RetentionCheckMs:   cfg.GetLong("log.retention.check.interval.ms"),
 		OffsetCheckpointMs: cfg.GetLong("log.flush.offset.checkpoint.interval.ms"),
 		Cleaner:            n.cleaner,
+		MaxOpenFiles:       openFiles(n.o.MaxOpenFiles, len(cfg.LogDirs())+1),
 		OnFail:             func(err error) { n.directoryFailed(dir, err) },
 		Config: func(topic string, _ int32) commitlog.LogConfig {
 			if topic == quorum.Topic {

@@ -5,6 +5,7 @@ package vfs
 import (
 	"errors"
 	"io"
+	"math"
 	"os"
 
 	"golang.org/x/sys/unix"
@@ -36,6 +37,15 @@ func space(path string) (total, free int64, err error) {
 		return 0, 0, err
 	}
 	return int64(st.Blocks) * int64(st.Bsize), int64(st.Bavail) * int64(st.Bsize), nil
+}
+
+// MaxOpenFiles is how many files and connections this process may have open together; 0 where that is not known.
+func MaxOpenFiles() int {
+	var l unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &l); err != nil {
+		return 0
+	}
+	return int(min(uint64(l.Cur), math.MaxInt))
 }
 
 func isNoSpace(err error) bool {

@@ -40,6 +40,9 @@ func space(path string) (total, free int64, err error) {
 	return int64(all), int64(mine), nil
 }
 
+// MaxOpenFiles is how many files and connections this process may have open together; 0 where that is not known.
+func MaxOpenFiles() int { return 0 }
+
 func isNoSpace(err error) bool {
 	return errors.Is(err, windows.ERROR_DISK_FULL) || errors.Is(err, windows.ERROR_HANDLE_DISK_FULL)
 }
