@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"cmp"
 	"fmt"
 	"slices"
@@ -28,6 +27,7 @@ type consumersGame struct {
 	*groupGame
 	consumers []*duelConsumer
 	even      bool // members use the assignor "uniform"
+	mixed     bool // one group has members of the classic protocol, too
 }
 
 // duelConsumer is a member of the consumer protocol.
@@ -49,6 +49,7 @@ func playConsumers(g *game) error {
 	t := &consumersGame{groupGame: base, even: base.chance(3)}
 	t.groups = []string{g.prefix + ".a", g.prefix + ".b"}
 	t.who = t.someone
+	t.mixed = !t.even && t.chance(2)
 	for i := range 4 {
 		m := &duelConsumer{name: fmt.Sprintf("c%d", i), group: t.groups[i/3]}
 		m.id = "member-" + m.name
@@ -61,6 +62,14 @@ func playConsumers(g *game) error {
 		t.beat, t.beat, t.beat, t.beat, t.join, t.join, t.leave, t.wrong, t.wrong, t.commit, t.fetch, t.deleteOffsets,
 		t.describeConsumers, t.describeConsumers, t.describe, t.list, t.deleteGroups,
 	}
+	if t.mixed {
+		t.assign, t.read = assignment, sortedAssignment
+		for i := range 2 { // static ones, as the ids of others decide by chance who is before whom
+			name := fmt.Sprintf("m%d", i)
+			t.members = append(t.members, &groupMember{name: name, conn: i, group: t.groups[0], gen: -1, kind: "consumer", instance: kmsg.StringPtr("static" + name)})
+		}
+		moves = append(moves, t.groupGame.join, t.groupGame.join, t.sync, t.heartbeat, t.heartbeat, t.heartbeat, t.groupGame.leave)
+	}
 	for range consumerMoves {
 		if err := t.play(moves); err != nil {
 			return err
@@ -71,6 +80,9 @@ func playConsumers(g *game) error {
 
 // someone is a member as it is, or wrong in one way, or an administrator.
 func (t *consumersGame) someone() committer {
+	if t.mixed && t.chance(2) {
+		return t.groupGame.someone()
+	}
 	m := among(t.groupGame, t.consumers)
 	c := committer{m.group, m.id, m.epoch, m.instance, t.connOf(nil)}
 	if t.chance(4) {
@@ -89,16 +101,6 @@ func (t *consumersGame) someone() committer {
 		}
 	}
 	return c
-}
-
-// play asks one question.
-func (t *consumersGame) play(moves []func() *move) error {
-	var q *move
-	for q == nil {
-		q = among(t.groupGame, moves)()
-	}
-	_, err := t.ask(q.question)
-	return err
 }
 
 // request is a heartbeat that tells nothing new.
@@ -259,10 +261,14 @@ func (t *consumersGame) beat() *move {
 	return t.say(m, req, m.id, owned, false)
 }
 
-// leave ends a membership, or lets a static member pause.
+// leave ends a membership, or lets a static member pause. Of a group that would turn into a classic one it must not be the last of the new
+// protocol while several of the old are there, as it is chance which of these leads then.
 func (t *consumersGame) leave() *move {
 	m := among(t.groupGame, t.consumers)
 	if m.epoch <= 0 && !t.chance(6) || !t.calm(m.group) {
+		return nil
+	}
+	if t.mixed && m.group == t.groups[0] && t.present(m.group) > 1 {
 		return nil
 	}
 	req := m.request()
@@ -382,20 +388,21 @@ func (t *consumersGame) describeConsumers() *move {
 }
 
 // assignment is what a leader gives to a member: its share of a topic.
-func assignment(topic string, partitions int32, place, members int) []byte {
+func assignment(place, members int) []byte {
 	a := kmsg.NewConsumerMemberAssignment()
+	topic := groupTopics[1]
 	var list []int32
-	for p := int32(place); p < partitions; p += int32(members) {
+	for p := int32(place); p < topic.partitions; p += int32(members) {
 		list = append(list, p)
 	}
 	if len(list) > 0 {
-		a.Topics = append(a.Topics, kmsg.ConsumerMemberAssignmentTopic{Topic: topic, Partitions: list})
+		a.Topics = append(a.Topics, kmsg.ConsumerMemberAssignmentTopic{Topic: topic.name, Partitions: list})
 	}
 	return a.AppendTo(nil)
 }
 
-// sortedAssignment is a member's assignment in order.
-func sortedAssignment(b []byte) []byte {
+// sortedAssignment is a member's assignment in order, which it has then.
+func sortedAssignment(mb *groupMember, b []byte) []byte {
 	a := kmsg.NewConsumerMemberAssignment()
 	if len(b) == 0 || a.ReadFrom(b) != nil {
 		return b
@@ -404,9 +411,9 @@ func sortedAssignment(b []byte) []byte {
 		slices.Sort(a.Topics[i].Partitions)
 	}
 	slices.SortFunc(a.Topics, func(x, y kmsg.ConsumerMemberAssignmentTopic) int { return cmp.Compare(x.Topic, y.Topic) })
-	out := a.AppendTo(nil)
-	if len(out) == len(b) {
-		return out
+	mb.has = nil
+	for _, topic := range a.Topics {
+		mb.has = append(mb.has, kmsg.ConsumerMemberMetadataOwnedPartition{Topic: topic.Topic, Partitions: topic.Partitions})
 	}
-	return bytes.Clone(b)
+	return a.AppendTo(nil)
 }

@@ -82,9 +82,10 @@ type groupGame struct {
 	waits   int
 	who     func() committer // who commits and fetches
 	// assign makes the assignment that a leader gives to the member at a place of its roster, and read makes what a member is told
-	// the same for both. Either may be nil.
+	// the same for both. All may be nil.
 	assign func(place, members int) []byte
-	read   func(assignment []byte) []byte
+	others func() kmsg.LeaveGroupRequestMember // members of the other protocol, who may be removed
+	read   func(mb *groupMember, assignment []byte) []byte
 }
 
 // move is a question of such a game. It is told when nobody answers yet.
@@ -110,7 +111,10 @@ type groupMember struct {
 	id       string // as text, "" before the first answer
 	gen      int32
 	leads    bool
+	led      bool     // somebody leads its group, which is so in classic groups
+	called   bool     // it was told to join again
 	roster   []string // whom it assigns to, as texts
+	has      []kmsg.ConsumerMemberMetadataOwnedPartition
 	phase    phase
 }
 
@@ -203,7 +207,7 @@ func sortTexts[T any](p *player, list []T) {
 }
 
 // fresh is the end of member ids that a coordinator makes.
-var fresh = regexp.MustCompile(`[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`)
+var fresh = regexp.MustCompile(`[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$|^[0-9A-Za-z_-]{22}$`)
 
 // spelt is s with what the broker made up by its name. A random end that nobody has seen gets the name given.
 func (p *player) spelt(s, unseen string) string {
@@ -257,8 +261,10 @@ func (t *groupGame) next() *move {
 		switch {
 		case mb.phase == invited && !t.chance(4):
 			return t.joinOf(mb, false)
-		case mb.phase == joined && (mb.leads || t.leaderSynced(mb.group)) && !t.chance(5): // the leader first, for whom the others wait
+		case mb.phase == joined && (mb.leads || !mb.led || t.leaderSynced(mb.group)) && !t.chance(5): // the leader first, for whom the others wait
 			return t.syncOf(mb, false)
+		case mb.called && mb.phase != joining && !t.tired(mb.group):
+			return t.joinOf(mb, false)
 		case (mb.phase == stable || mb.phase == joined) && t.rebalances(mb.group):
 			return t.joinOf(mb, false)
 		}
@@ -290,13 +296,16 @@ func (t *groupGame) join() *move {
 // subscription is a consumer's; the member's name makes it different from those of others.
 func subscription(mb *groupMember, topics ...string) []byte {
 	m := kmsg.NewConsumerMemberMetadata()
-	m.Version, m.Topics, m.UserData = 1, topics, []byte(mb.name)
+	m.Version, m.Topics, m.UserData, m.OwnedPartitions = 1, topics, []byte(mb.name), mb.has
 	return m.AppendTo(nil)
 }
 
 // protocolsOf are the assignors that a member names.
 func (t *groupGame) protocolsOf(mb *groupMember) (list []kmsg.JoinGroupRequestProtocol) {
 	topics := among(t, [][]string{{"duel.three"}, {"duel.three", "duel.four"}, {"duel.one"}, {}})
+	for t.assign != nil && len(topics) == 0 { // see consumersGame.joins
+		topics = among(t, [][]string{{"duel.three"}, {"duel.four"}})
+	}
 	for _, name := range among(t, [][]string{{"range"}, {"range", "roundrobin"}, {"roundrobin", "range"}, {"range", "sticky", "roundrobin"}}) {
 		list = append(list, kmsg.JoinGroupRequestProtocol{Name: name, Metadata: subscription(mb, topics...)})
 	}
@@ -319,7 +328,7 @@ func (t *groupGame) joinOf(mb *groupMember, wrong bool) *move {
 	}
 	name := fmt.Sprintf("%s.%d", mb.name, t.asked)
 	m := &move{}
-	m.conn = t.connOf(mb)
+	m.conn, m.newest = t.connOf(mb), t.assign != nil // old versions have no static members
 	m.build = func(p *player) kmsg.Request {
 		r := *req
 		r.MemberID = p.fill(id)
@@ -353,7 +362,7 @@ func (t *groupGame) joinOf(mb *groupMember, wrong bool) *move {
 func (mb *groupMember) answered(r *kmsg.JoinGroupResponse, id, leader string, roster []string) {
 	switch r.ErrorCode {
 	case 0:
-		mb.id, mb.gen, mb.leads, mb.roster, mb.phase = id, r.Generation, id == leader, roster, joined
+		mb.id, mb.gen, mb.leads, mb.led, mb.roster, mb.phase, mb.called = id, r.Generation, id == leader, leader != "", roster, joined, false
 		if mb.protocol = ""; r.Protocol != nil {
 			mb.protocol = *r.Protocol
 		}
@@ -361,6 +370,8 @@ func (mb *groupMember) answered(r *kmsg.JoinGroupResponse, id, leader string, ro
 		mb.id, mb.gen, mb.phase = id, -1, invited
 	case 25, 82: // UNKNOWN_MEMBER_ID, FENCED_INSTANCE_ID
 		mb.gone()
+	case 27: // REBALANCE_IN_PROGRESS
+		mb.phase, mb.called = stable, true
 	default:
 		if mb.phase == joining {
 			mb.phase = out
@@ -368,10 +379,13 @@ func (mb *groupMember) answered(r *kmsg.JoinGroupResponse, id, leader string, ro
 	}
 }
 
-func (mb *groupMember) gone() { mb.id, mb.gen, mb.phase, mb.leads = "", -1, out, false }
+func (mb *groupMember) gone() {
+	mb.id, mb.gen, mb.phase, mb.leads, mb.called, mb.has = "", -1, out, false, false, nil
+}
 
-// heard takes over an error that ends a membership.
+// heard takes over an error that ends a membership or a generation.
 func (mb *groupMember) heard(code int16) {
+	mb.called = mb.called || code == 27 // REBALANCE_IN_PROGRESS
 	if code == 25 || code == 82 {
 		mb.gone()
 	}
@@ -411,6 +425,9 @@ func (t *groupGame) wrongJoin(mb *groupMember, req *kmsg.JoinGroupRequest) (id s
 		}
 		return id, false
 	case 9:
+		if t.assign != nil { // what cannot be read is an unexpected error of Kafka's consumer groups
+			return "", false
+		}
 		req.Protocols = []kmsg.JoinGroupRequestProtocol{{Name: "foreign", Metadata: []byte(mb.name)}}
 		return id, false
 	case 10:
@@ -419,6 +436,9 @@ func (t *groupGame) wrongJoin(mb *groupMember, req *kmsg.JoinGroupRequest) (id s
 		req.Reason = kmsg.StringPtr(strings.Repeat("why ", 100))
 		return id, false
 	case 12: // not one that has more topics than bytes, which leaves Kafka's members without answer
+		if t.assign != nil {
+			return "", false
+		}
 		req.Protocols[0].Metadata = among(t, [][]byte{nil, {0}, []byte(mb.name), {0, 1, 0, 0, 0, 1, 0}})
 		return id, false
 	default:
@@ -492,7 +512,7 @@ func (t *groupGame) syncOf(mb *groupMember, wrong bool) *move {
 	m.learn = func(p *player, resp kmsg.Response) {
 		r := resp.(*kmsg.SyncGroupResponse)
 		if t.read != nil {
-			r.MemberAssignment = t.read(r.MemberAssignment)
+			r.MemberAssignment = t.read(mb, r.MemberAssignment)
 		}
 		if p != t.sides[0] || astray {
 			return
@@ -563,6 +583,9 @@ func (t *groupGame) leave() *move {
 		leaver.MemberID = ""
 	}
 	list := []kmsg.LeaveGroupRequestMember{leaver}
+	if t.others != nil && t.chance(4) {
+		list = append(list, t.others())
+	}
 	for t.chance(2) {
 		o := among(t, t.members)
 		list = append(list, kmsg.LeaveGroupRequestMember{MemberID: o.id, InstanceID: o.instance})

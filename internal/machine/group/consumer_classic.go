@@ -40,7 +40,7 @@ func (c *Consumers) joinClassic(now Time, j *Join, fx *Effects) {
 	}
 	subscription, code := g.checkClassicJoin(j, id)
 	if code != wire.None {
-		fx.join(j.Ticket, joinError(req.MemberID, code))
+		fx.join(j.Ticket, joinError("", code))
 		return
 	}
 	if unknown && req.GroupInstanceID == nil && j.Version >= memberIDRequiredSince {
@@ -95,6 +95,9 @@ func (c *Consumers) joinClassic(now Time, j *Join, fx *Effects) {
 	t.done()
 }
 
+// checkClassicJoin refuses what must be refused before anything changes.
+//
+// Differs from Kafka: a subscription that cannot be read is an inconsistent protocol; there it is an unexpected error.
 func (g *consumerGroup) checkClassicJoin(j *Join, id string) (*wire.ConsumerProtocolSubscription, wire.Code) {
 	req := j.Request
 	if !g.c.config.Upgrade && !g.c.config.Downgrade {
@@ -246,6 +249,21 @@ func (c *Consumers) heartbeatClassic(now Time, req *wire.HeartbeatRequest) wire.
 	return wire.None
 }
 
+// leaver finds the member, of either protocol, that is to leave. Static ones may be named by their instance id alone.
+func (g *consumerGroup) leaver(id *wire.LeaveGroupRequestMemberIdentity) (*consumerMember, wire.Code) {
+	mb := g.members[id.MemberID]
+	if id.GroupInstanceID != nil {
+		mb = g.statics[*id.GroupInstanceID]
+		if mb != nil && id.MemberID != "" && mb.id != id.MemberID {
+			return nil, wire.FencedInstanceID
+		}
+	}
+	if mb == nil {
+		return nil, wire.UnknownMemberID
+	}
+	return mb, wire.None
+}
+
 // leaveClassic decides on a LeaveGroup request.
 func (c *Consumers) leaveClassic(now Time, req *wire.LeaveGroupRequest, fx *Effects) *wire.LeaveGroupResponse {
 	g := c.groups[req.GroupID]
@@ -254,20 +272,13 @@ func (c *Consumers) leaveClassic(now Time, req *wire.LeaveGroupRequest, fx *Effe
 	var gone []*consumerMember
 	for i := range req.Members {
 		id := &req.Members[i]
-		memberID := id.MemberID
-		if memberID == "" && id.GroupInstanceID != nil && g.statics[*id.GroupInstanceID] != nil {
-			memberID = g.statics[*id.GroupInstanceID].id
-		}
-		mb, code := g.classicMember(memberID, id.GroupInstanceID)
-		if code == wire.None && slices.Contains(gone, mb) {
-			code = wire.UnknownMemberID
-		}
-		if code == wire.None {
+		mb, code := g.leaver(id)
+		if code == wire.None && !slices.Contains(gone, mb) {
 			gone = append(gone, mb)
 			t.event("member leaves", leaver(id))
 		}
 		resp.Members[i] = wire.LeaveGroupResponseMemberResponse{
-			MemberID: strings.Clone(memberID), GroupInstanceID: cloneOpt(id.GroupInstanceID), ErrorCode: code,
+			MemberID: strings.Clone(id.MemberID), GroupInstanceID: cloneOpt(id.GroupInstanceID), ErrorCode: code,
 		}
 	}
 	if len(gone) > 0 {

@@ -44,6 +44,9 @@ func joinError(memberID string, code wire.Code) *wire.JoinGroupResponse {
 func (m *Machine) JoinGroup(now Time, j *Join, fx *Effects) {
 	d := &decision{m, now, fx}
 	req := j.Request
+	if j.Version == 0 {
+		req.RebalanceTimeoutMs = req.SessionTimeoutMs // which version 0 has no other for
+	}
 	if req.SessionTimeoutMs < m.config.MinSessionTimeoutMs || req.SessionTimeoutMs > m.config.MaxSessionTimeoutMs {
 		fx.join(j.Ticket, joinError(req.MemberID, wire.InvalidSessionTimeout))
 		return
@@ -223,9 +226,6 @@ func (d *decision) updateMember(g *group, mb *member, j *Join, reason string) {
 // take copies timeouts and protocols from the request.
 func (mb *member) take(j *Join) {
 	mb.sessionMs, mb.rebalanceMs = j.Request.SessionTimeoutMs, j.Request.RebalanceTimeoutMs
-	if j.Version == 0 {
-		mb.rebalanceMs = mb.sessionMs
-	}
 	mb.protocols = make([]protocol, len(j.Request.Protocols))
 	seen := make(map[string]bool, len(mb.protocols))
 	for i := range mb.protocols {
