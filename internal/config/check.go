@@ -159,6 +159,12 @@ func (d *Def) checkRange(value string, number float64) error {
 
 // javaDouble is x as Java writes it: with a point always, and with an exponent outside 0.001 to 10,000,000.
 func javaDouble(x float64) string {
+	switch {
+	case math.IsNaN(x):
+		return "NaN"
+	case math.IsInf(x, 0):
+		return strings.TrimPrefix(strings.Replace(strconv.FormatFloat(x, 'f', -1, 64), "Inf", "Infinity", 1), "+")
+	}
 	if a := math.Abs(x); a != 0 && (a < 1e-3 || a >= 1e7) {
 		text := strings.Replace(strconv.FormatFloat(x, 'E', -1, 64), "E+", "E", 1)
 		mantissa, exponent, _ := strings.Cut(text, "E")
@@ -238,6 +244,9 @@ func (d *Def) checkThrottled(value string) error {
 		return nil
 	}
 	for _, pair := range list {
+		if pair == "" {
+			continue // as in Kafka
+		}
 		partition, broker, ok := strings.Cut(pair, ":")
 		if !ok || !digits(partition) || !digits(broker) {
 			return d.invalid("["+strings.Join(list, ", ")+"]", "%s must be the literal '*' or a list of replicas in the following format: "+

@@ -160,7 +160,7 @@ func (b *BrokerConfig) describe(key string, clusterOnly bool) (Entry, bool) {
 		value, ok := d.DefaultValue()
 		e.setValue(d, value, ok)
 	}
-	if slices.Contains(quotaRates, key) {
+	if IsQuotaRate(key) {
 		if e.Synonyms = slices.DeleteFunc(e.Synonyms, func(l Layered) bool { return l.Source == SourceDefault }); len(e.Synonyms) == 0 {
 			return Entry{}, false
 		}
@@ -169,6 +169,9 @@ func (b *BrokerConfig) describe(key string, clusterOnly bool) (Entry, bool) {
 	e.Source = sourceOf(e.Synonyms)
 	return e, true
 }
+
+// IsQuotaRate tells whether a broker's key is one of the rates of replication, which Kafka does not count among its settings.
+func IsQuotaRate(key string) bool { return slices.Contains(quotaRates, key) }
 
 // quotaRates are described only where they are set, and without documentation: in Kafka they are no settings of a file.
 var quotaRates = []string{
@@ -202,7 +205,11 @@ func (d *Def) Show(value string) string {
 	case TypeBoolean:
 		return strings.ToLower(value)
 	case TypeList:
-		return strings.Join(ParseList(value), ",")
+		list := ParseList(value)
+		if d.Rule.Kind == RuleList { // in which Kafka keeps each element once
+			list = distinct(list)
+		}
+		return strings.Join(list, ",")
 	case TypeDouble:
 		if x, err := parseDouble(value); err == nil {
 			return javaDouble(x)
@@ -211,6 +218,16 @@ func (d *Def) Show(value string) string {
 	default:
 		return value
 	}
+}
+
+func distinct(list []string) []string {
+	var out []string
+	for _, v := range list {
+		if !slices.Contains(out, v) {
+			out = append(out, v)
+		}
+	}
+	return out
 }
 
 func sourceOf(synonyms []Layered) Source {

@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -12,6 +13,9 @@ var perListener = []string{
 	"ssl.key.password", "ssl.keystore.certificate.chain", "ssl.keystore.key", "ssl.keystore.location", "ssl.keystore.password",
 	"ssl.keystore.type", "ssl.truststore.certificates", "ssl.truststore.location", "ssl.truststore.password", "ssl.truststore.type",
 }
+
+// forAllBrokers are the keys that can be set for a listener by its prefix on all brokers at once.
+var forAllBrokers = []string{"max.connections", "max.connection.creation.rate", "num.network.threads"}
 
 // CheckDynamic tells whether a broker setting can be changed while nodes run:
 // for one broker, or (perBroker false) for all of them. The texts are Kafka's.
@@ -36,7 +40,7 @@ func CheckDynamic(key, value string, perBroker bool) error {
 	if d.Type == TypeClass && !knownClass(d, value) {
 		return bareError("Invalid value %s for configuration %s: Class %s could not be found.", value, d.Name, value)
 	}
-	if !perBroker && (d.Update == PerBroker || prefixed) {
+	if !perBroker && (d.Update == PerBroker || prefixed && !slices.Contains(forAllBrokers, d.Name)) {
 		return bareError("Cannot update these configs at default cluster level, broker id must be specified: [%s]", key)
 	}
 	return checkParsed(d.Name, value)
@@ -93,6 +97,10 @@ var threadPools = []string{
 // CheckChange tells whether a node may go from one configuration to another while it runs. The texts are Kafka's.
 func CheckChange(before, after *BrokerConfig) error {
 	switch {
+	case after.GetLong("log.roll.ms") < 1:
+		return bareError("requirement failed: log.roll.ms must be greater than or equal to 1")
+	case after.GetLong("log.roll.jitter.ms") < 0:
+		return bareError("requirement failed: log.roll.jitter.ms must be greater than or equal to 0")
 	case after.GetLong("log.retention.ms") == 0:
 		return bareError("requirement failed: log.retention.ms must be unlimited (-1) or, greater than or equal to 1")
 	case after.GetLong("log.cleaner.dedupe.buffer.size")/max(1, after.GetLong("log.cleaner.threads")) <= minCleanerBuffer:
@@ -100,7 +108,22 @@ func CheckChange(before, after *BrokerConfig) error {
 	case after.GetInt("max.connections.per.ip") == 0 && after.GetString("max.connections.per.ip.overrides") == "":
 		return bareError("requirement failed: max.connections.per.ip can be set to zero only if max.connections.per.ip.overrides property is set.")
 	}
-	return checkThreads(before, after)
+	if err := checkThreads(before, after); err != nil {
+		return err
+	}
+	for _, key := range slices.Sorted(maps.Keys(after.effective)) {
+		d, _, ok := LookupListener(key)
+		if !ok {
+			d, ok = LookupBroker(key)
+		}
+		if !ok || d.Name != "max.connections" && d.Name != "max.connection.creation.rate" || before.effective[key] == after.effective[key] {
+			continue
+		}
+		if n, err := strconv.ParseInt(strings.TrimSpace(after.effective[key]), 10, 32); err == nil && n <= 0 {
+			return bareError("Invalid value org.apache.kafka.common.config.ConfigException: Invalid %s %d for configuration Invalid dynamic configuration", d.Name, n)
+		}
+	}
+	return nil
 }
 
 // checkThreads lets numbers of threads change at most to the double or the half.

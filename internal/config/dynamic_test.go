@@ -67,6 +67,9 @@ func TestChangesAreKafkas(t *testing.T) {
 		{"num.io.threads", "17", threads + "num.io.threads=17, value should not be greater than double the current value 8 for configuration Invalid dynamic configuration"},
 		{"num.io.threads", "3", threads + "num.io.threads=3, value should be at least half the current value 8 for configuration Invalid dynamic configuration"},
 		{"log.cleaner.threads", "3", "Invalid value org.apache.kafka.common.config.ConfigException: Log cleaner threads cannot be increased to more than double the current value 1 for configuration Invalid dynamic configuration"},
+		{"max.connections", "0", "Invalid value org.apache.kafka.common.config.ConfigException: Invalid max.connections 0 for configuration Invalid dynamic configuration"},
+		{"max.connections", "5", ""},
+		{"log.roll.ms", "0", "requirement failed: log.roll.ms must be greater than or equal to 1"},
 		{"log.cleaner.dedupe.buffer.size", "1", "requirement failed: log.cleaner.dedupe.buffer.size must be at least 1MB per cleaner thread."},
 		{"max.connections.per.ip", "0", "requirement failed: max.connections.per.ip can be set to zero only if max.connections.per.ip.overrides property is set."},
 	} {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
@@ -67,12 +68,15 @@ func (t *settingsGame) alterQuotas() []question {
 			if len(e.Entity) > 0 && e.Entity[0].Type == "ip" {
 				op.Key = "connection_creation_rate"
 			}
-			op.Value = oneOf(t.game, 1, 1000, 1e9, 0.5, 1e12)
+			op.Value = oneOf(t.game, 1, 1000, 1e9, 1e12)
+			if !strings.HasSuffix(op.Key, "byte_rate") && rarely(t.game, 3) {
+				op.Value = 0.5
+			}
 			if i == 0 && rarely(t.game, 4) {
 				op.Key = oneOf(t.game, "", "no_such_rate", "connection_creation_rate", "producer_byte_rate")
 				op.Value = oneOf(t.game, 0, -1, 1.5, 1e300, 0.1, math.Inf(1), 2147483648, 9.3e18)
 			}
-			if op.Key == "connection_creation_rate" && op.Value == 0.5 {
+			if op.Key == "connection_creation_rate" && i > 0 {
 				op.Value = 7
 			}
 			op.Remove = rarely(t.game, 4)

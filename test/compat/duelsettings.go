@@ -87,7 +87,7 @@ func settingsOf(kind kmsg.ConfigResourceType) []settingValues {
 // right draws a setting that is right more often than not.
 func (t *settingsGame) right(kind kmsg.ConfigResourceType) (string, *string) {
 	s := oneOf(t.game, settingsOf(kind)...)
-	for slices.Contains(readOnly, s.name) {
+	for slices.Contains(alone, s.name) {
 		s = oneOf(t.game, settingsOf(kind)...)
 	}
 	value := s.values[0]
@@ -342,8 +342,9 @@ func (t *settingsGame) tokens() []question {
 	return []question{{build: func(*player) kmsg.Request { return req }}}
 }
 
-// readOnly are those of brokerSettings that cannot change while a broker runs, or not for all listeners at once.
-var readOnly = []string{"broker.id", "node.id", "log.dirs", "auto.create.topics.enable", "num.partitions", "log.retention.hours", "ssl.keystore.location"}
+// alone are those of brokerSettings that do not stand next to what may be wrong in another way: those that cannot change while a broker
+// runs, and those that a listener has, too, of which Kafka checks either.
+var alone = []string{"max.connections", "num.network.threads", "listener.name.plaintext.max.connections", "listener.name.plaintext.num.network.threads", "broker.id", "node.id", "log.dirs", "auto.create.topics.enable", "num.partitions", "log.retention.hours", "ssl.keystore.location"}
 
 // brokerSettings are keys of brokers that can change while they run, and some that cannot. The first value of each is right.
 var brokerSettings = []settingValues{

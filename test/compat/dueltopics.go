@@ -155,9 +155,12 @@ func (t *topicsGame) configured() []question {
 	req := t.newCreate()
 	topic := kmsg.NewCreateTopicsRequestTopic()
 	topic.Topic, topic.NumPartitions, topic.ReplicationFactor = t.name(), 1, 1
-	for range 1 + t.rng.IntN(3) {
+	for i := range 1 + t.rng.IntN(3) {
 		c := kmsg.NewCreateTopicsRequestTopicConfig()
-		c.Name, c.Value = t.setting(topicSettings)
+		if c.Name, c.Value = t.setting(topicSettings); i > 0 { // of several unknown names Kafka tells any
+			s := oneOf(t.game, topicSettings[:len(topicSettings)-2]...)
+			c.Name, c.Value = s.name, kmsg.StringPtr(oneOf(t.game, s.values...))
+		}
 		topic.Configs = append(topic.Configs, c)
 	}
 	req.Topics = append(req.Topics, topic)

@@ -99,6 +99,9 @@ func (d settings) effectiveConfigs(own []*wire.ConfigRecord) []wire.CreateTopics
 		c := wire.CreateTopicsResponseCreatableTopicConfigs{
 			Name: e.Name, ReadOnly: e.ReadOnly, ConfigSource: int8(e.Source), IsSensitive: e.Sensitive,
 		}
+		if v, ok := overrides[e.Name]; ok {
+			e.Value = v // as it was written
+		}
 		if !e.Null {
 			c.Value = &e.Value
 		}
@@ -274,7 +277,7 @@ func (d settings) operate(kind int8, c alteration, before string, had bool) (*st
 	}
 	def, ok := config.Lookup(scope(kind), c.key)
 	switch {
-	case kind == metadata.BrokerResource && !ok:
+	case kind == metadata.BrokerResource && (!ok || config.IsQuotaRate(c.key)):
 		return nil, refuse(wire.InvalidConfig, "Unknown config name: %s", c.key)
 	case kind == metadata.BrokerResource && def.Type != config.TypeList:
 		return nil, refuse(wire.InvalidConfig, "Config value %s is not allowed for config key: %s",

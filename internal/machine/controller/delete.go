@@ -47,7 +47,7 @@ func (d topics) deleteTopics(r *wire.DeleteTopicsRequest) Decision {
 	}
 	// A topic named both ways is deleted neither way, and its id gets no answer of its own.
 	for name := range byName { // unordered: each name is looked at by itself
-		if t, ok := d.image.Topic(name); ok && byID[t.ID] != 0 {
+		if t, ok := d.image.Topic(name); ok && byID[t.ID] == 1 {
 			byID[t.ID] = -1
 		}
 	}

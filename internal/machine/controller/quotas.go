@@ -82,10 +82,13 @@ func lastOfEach(entity []wire.AlterClientQuotasRequestEntityData) []wire.AlterCl
 	return kept
 }
 
+// entityOrder is the order of types in Kafka's messages, which is that of a hash table with room for all three.
+var entityOrder = []string{quotaClient, quotaUser, quotaIP}
+
 // entityText is an entity as Kafka's messages show it.
 func entityText(entity []wire.AlterClientQuotasRequestEntityData) string {
 	sorted := slices.SortedFunc(slices.Values(entity), func(a, b wire.AlterClientQuotasRequestEntityData) int {
-		return cmp.Compare(a.EntityType, b.EntityType)
+		return cmp.Or(slices.Index(entityOrder, a.EntityType)-slices.Index(entityOrder, b.EntityType), cmp.Compare(a.EntityType, b.EntityType))
 	})
 	parts := make([]string, len(sorted))
 	for i, e := range sorted {
