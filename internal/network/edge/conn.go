@@ -317,10 +317,24 @@ func (c *Conn) activate(err error) bool {
 	switch {
 	case err == nil, kicked && errors.Is(err, errTimeout):
 		return true
+	case err == io.EOF && owes(c):
+		return true
 	default:
 		c.kill(err)
 		return false
 	}
+}
+
+// owes says that the peer has sent its last byte and may wait for what the disk is about to answer: nothing more is read,
+// and the connection ends with those answers. Other requests end with their connection: they may wait for long.
+func owes(c *Conn) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.inHand == 0 || !pipelined(c.inHandKey) || c.broken.Load() {
+		return false
+	}
+	c.draining = true
+	return true
 }
 
 // wake makes the connection's goroutine look at the queue. mu is held.

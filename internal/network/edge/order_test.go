@@ -339,3 +339,47 @@ func TestAnswersNotTaken(t *testing.T) {
 		})
 	}
 }
+
+// TestLastAnswerAfterHalfClose: a client that has sent its last Produce and says so still gets the answer, as from Kafka;
+// one that waited for news is let go.
+func TestLastAnswerAfterHalfClose(t *testing.T) {
+	for _, kind := range []string{"tcp", "tls"} {
+		park := new(parking)
+		b := start(t, park.Serve)
+		p := b.dial()
+		if kind == "tls" {
+			addr, err := b.ListenTLS("SSL", "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{selfSigned(t)}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			socket, err := tls.Dial("tcp", addr.String(), &tls.Config{InsecureSkipVerify: true})
+			if err != nil {
+				t.Fatal(err)
+			}
+			p = newPeer(t, socket)
+		}
+		half, ok := p.Conn.(interface{ CloseWrite() error })
+		if !ok {
+			t.Fatal("it cannot close one direction")
+		}
+		p.send(frame(produce, produceVersion, 1, "a"), frame(produce, produceVersion, 2, "b"))
+		until(t, "both are served", func() bool { return park.count() == 2 })
+		half.CloseWrite()
+		echo(park.take(oldest))
+		p.expect(1, "a")
+		echo(park.take(oldest))
+		p.expect(2, "b")
+		p.expectEnd()
+
+		p = b.dial()
+		p.send(frame(fetch, fetchVersion, 1, "a"))
+		until(t, "it is served", func() bool { return park.count() == 1 })
+		q := park.take(oldest)
+		gone := make(chan struct{})
+		q.OnCancel(func() { close(gone) })
+		p.CloseWrite()
+		<-gone
+		echo(q)
+		p.expectEnd()
+	}
+}
