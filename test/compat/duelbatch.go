@@ -194,11 +194,18 @@ var batchFaults = []func(rng *rand.Rand, b *duelBatch, list []duelRecord) []byte
 	func(_ *rand.Rand, b *duelBatch, _ []duelRecord) []byte { b.max += 10_000; return b.bytes() },
 	func(_ *rand.Rand, b *duelBatch, _ []duelRecord) []byte { b.max = -1; return b.bytes() },
 	func(rng *rand.Rand, b *duelBatch, list []duelRecord) []byte { // far away, or none
+		for i := range list {
+			list[i].time = max(0, list[i].time) // Kafka fails at times before 1970
+		}
 		b.first = []int64{-1, 0, 1, b.first + 30*3_600_000, b.first - 100*24*3_600_000}[rng.IntN(5)]
 		b.pack(list)
 		return b.bytes()
 	},
 	func(rng *rand.Rand, b *duelBatch, list []duelRecord) []byte { // one record is far away
+		if len(list) == 1 { // the first one's is the batch's, as all clients have it
+			list = append(list, duelRecord{delta: 1, key: []byte("k")})
+			b.count, b.lastDelta = b.count+1, b.lastDelta+1
+		}
 		list[len(list)-1].time = []int64{30 * 3_600_000, -100 * 24 * 3_600_000}[rng.IntN(2)]
 		b.pack(list)
 		return b.bytes()

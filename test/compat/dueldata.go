@@ -226,6 +226,16 @@ func (t *dataGame) number(p *player, id int64) int64 {
 	return m[id]
 }
 
+// numbered tells whether something has a number.
+func (t *dataGame) numbered(p *player, id int64) bool {
+	m := t.numbers[0]
+	if p == t.sides[1] {
+		m = t.numbers[1]
+	}
+	_, ok := m[id]
+	return ok
+}
+
 // real is what a side made up, by its number.
 func (t *dataGame) real(p *player, number int64) int64 {
 	m := t.numbers[0]
@@ -608,7 +618,12 @@ func (t *dataGame) learnProducers(p *player, resp kmsg.Response) {
 			if m := r.Topics[i].Partitions[j].ErrorMessage; m != nil {
 				*m = "why" // the code in other words
 			}
-			list := r.Topics[i].Partitions[j].ActiveProducers
+			list := slices.DeleteFunc(r.Topics[i].Partitions[j].ActiveProducers, func(o kmsg.DescribeProducersResponseTopicPartitionActiveProducer) bool {
+				return t.topic(r.Topics[i].Topic) == nil && !t.numbered(p, o.ProducerID) // of another game
+			})
+			if r.Topics[i].Partitions[j].ActiveProducers = list; len(list) == 0 {
+				r.Topics[i].Partitions[j].ActiveProducers = nil
+			}
 			for k := range list {
 				if list[k].ProducerID < 5_000_000 {
 					list[k].ProducerID = t.number(p, list[k].ProducerID)
