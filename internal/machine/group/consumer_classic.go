@@ -242,7 +242,7 @@ func (c *Consumers) heartbeatClassic(now Time, req *wire.HeartbeatRequest) wire.
 	}
 	g.heard(mb, now)
 	state := mb.current.State
-	if mb.current.MemberEpoch < g.epoch || g.stale || state == unrevokedPartitions || state == unreleasedPartitions && !g.waitsFor(mb) {
+	if mb.current.MemberEpoch < g.targetEpoch || state == unrevokedPartitions || state == unreleasedPartitions && !g.waitsFor(mb) {
 		mb.awaitJoin(now)
 		return wire.RebalanceInProgress
 	}
