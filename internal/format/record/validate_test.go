@@ -95,6 +95,31 @@ func TestValidateRefusesFrames(t *testing.T) {
 	}
 }
 
+func TestEarlyRefusals(t *testing.T) {
+	b := build(t, Options{}, 3)
+	zstd := change(b, func(b Batch) { b[offAttributes+1] |= byte(compress.Zstd) })
+	for name, c := range map[string]struct {
+		records []byte
+		old     bool
+		early   bool
+	}{
+		"nothing":               {nil, false, true},
+		"two batches":           {append(b[:len(b):len(b)], b...), false, true},
+		"format 1":              {readGolden(t, "v1-none"), false, true},
+		"zstd before version 7": {zstd, true, true},
+		"zstd":                  {zstd, false, false},
+		"a wrong CRC":           {change(b, func(b Batch) { b[offCRC] ^= 1 }), false, false},
+	} {
+		l := open()
+		l.RefuseZstd = c.old
+		_, err := Validate(c.records, &l)
+		var refused *Error
+		if errors.As(err, &refused) && refused.Early != c.early || c.early != (CheckFrame(c.records, c.old) != nil) {
+			t.Errorf("%s: early is wanted to be %v: %v, and by itself %v", name, c.early, err, CheckFrame(c.records, c.old))
+		}
+	}
+}
+
 func TestValidateRefusesHeaders(t *testing.T) {
 	b := build(t, Options{Idempotent: true, ProducerID: 5, ProducerEpoch: 1}, 3)
 	f := func(name string, edit func(b Batch), want Kind, text string) {
