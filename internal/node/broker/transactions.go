@@ -510,6 +510,14 @@ func serveListTransactions(b *Broker, q *edge.Request, m *wire.ListTransactionsR
 	if q.Version >= 1 {
 		f.RunningMs = m.DurationFilter
 	}
+	if m.TransactionalIDPattern != nil && *m.TransactionalIDPattern != "" {
+		pattern, err := regexp.Compile("^(?:" + *m.TransactionalIDPattern + ")$")
+		if err != nil {
+			out.ErrorCode = wire.InvalidRegularExpression
+			return out
+		}
+		f.Pattern = pattern
+	}
 	for _, name := range m.StateFilters {
 		s, ok := txn.ParseState(name)
 		if !ok {
@@ -520,14 +528,6 @@ func serveListTransactions(b *Broker, q *edge.Request, m *wire.ListTransactionsR
 	}
 	if len(m.StateFilters) > 0 && len(f.States) == 0 {
 		return out // states that nobody is in
-	}
-	if m.TransactionalIDPattern != nil && *m.TransactionalIDPattern != "" {
-		pattern, err := regexp.Compile("^(?:" + *m.TransactionalIDPattern + ")$")
-		if err != nil {
-			out.ErrorCode = wire.InvalidRegularExpression
-			return out
-		}
-		f.Pattern = pattern
 	}
 	out.TransactionStates, out.ErrorCode = b.transactions.List(&f)
 	if b.authorizer != nil {
