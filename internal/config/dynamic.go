@@ -17,6 +17,27 @@ var perListener = []string{
 // forAllBrokers are the keys that can be set for a listener by its prefix on all brokers at once.
 var forAllBrokers = []string{"max.connections", "max.connection.creation.rate", "num.network.threads"}
 
+// CheckFixed tells whether all of these broker settings can be changed while nodes run, whatever their values: Kafka looks at this first.
+func CheckFixed(keys []string) error {
+	var fixed, listeners []string
+	for _, key := range keys {
+		d, ok := LookupBroker(key)
+		switch {
+		case ok && d.Update == ReadOnly:
+			fixed = append(fixed, key)
+		case ok && slices.Contains(perListener, key):
+			listeners = append(listeners, key)
+		}
+	}
+	switch {
+	case fixed != nil:
+		return bareError("Cannot update these configs dynamically: [%s]", strings.Join(fixed, ", "))
+	case listeners != nil:
+		return bareError("These security configs can be dynamically updated only per-listener using the listener prefix: [%s]", strings.Join(listeners, ", "))
+	}
+	return nil
+}
+
 // CheckDynamic tells whether a broker setting can be changed while nodes run:
 // for one broker, or (perBroker false) for all of them. The texts are Kafka's.
 func CheckDynamic(key, value string, perBroker bool) error {

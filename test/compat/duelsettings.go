@@ -344,7 +344,7 @@ func (t *settingsGame) tokens() []question {
 
 // alone are those of brokerSettings that do not stand next to what may be wrong in another way: those that cannot change while a broker
 // runs, and those that a listener has, too, of which Kafka checks either.
-var alone = []string{"max.connections", "num.network.threads", "listener.name.plaintext.max.connections", "listener.name.plaintext.num.network.threads", "broker.id", "node.id", "log.dirs", "auto.create.topics.enable", "num.partitions", "log.retention.hours", "ssl.keystore.location"}
+var alone = []string{"group.coordinator.append.linger.ms", "max.connections", "num.network.threads", "listener.name.plaintext.max.connections", "listener.name.plaintext.num.network.threads", "broker.id", "node.id", "log.dirs", "auto.create.topics.enable", "num.partitions", "log.retention.hours", "ssl.keystore.location"}
 
 // brokerSettings are keys of brokers that can change while they run, and some that cannot. The first value of each is right.
 var brokerSettings = []settingValues{

@@ -380,6 +380,15 @@ func (d settings) checkBrokerName(r *alterResource) *fault {
 
 // checkBrokerConfigs checks what would change for a broker, or for all of them.
 func (d settings) checkBrokerConfigs(r *alterResource, next map[string]string) *fault {
+	var set []string
+	for _, c := range r.changes {
+		if c.op != opDelete {
+			set = append(set, c.key)
+		}
+	}
+	if err := config.CheckFixed(set); err != nil {
+		return refuse(wire.InvalidRequest, "%s", err)
+	}
 	for _, c := range r.changes {
 		if c.op == opDelete {
 			continue
