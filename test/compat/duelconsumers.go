@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
@@ -26,8 +27,9 @@ const (
 type consumersGame struct {
 	*groupGame
 	consumers []*duelConsumer
-	even      bool // members use the assignor "uniform"
-	mixed     bool // one group has members of the classic protocol, too
+	even      bool    // members use the assignor "uniform"
+	mixed     bool    // one group has members of the classic protocol, too
+	regex     *string // what the members of the first group read, if they do so by an expression
 }
 
 // duelConsumer is a member of the consumer protocol.
@@ -68,7 +70,21 @@ func playConsumers(g *game) error {
 			name := fmt.Sprintf("m%d", i)
 			t.members = append(t.members, &groupMember{name: name, conn: i, group: t.groups[0], gen: -1, kind: "consumer", instance: kmsg.StringPtr("static" + name)})
 		}
+		t.others = func() kmsg.LeaveGroupRequestMember {
+			if m := among(t.groupGame, t.consumers); t.present(m.group) < 2 { // see leave
+				return kmsg.LeaveGroupRequestMember{MemberID: m.id, InstanceID: m.instance}
+			}
+			return kmsg.LeaveGroupRequestMember{MemberID: "nobody"}
+		}
 		moves = append(moves, t.groupGame.join, t.groupGame.join, t.sync, t.heartbeat, t.heartbeat, t.heartbeat, t.groupGame.leave)
+	}
+	if !t.even && !t.mixed {
+		t.regex = among(t.groupGame, []*string{nil, kmsg.StringPtr(`duel\.(one|three)`), kmsg.StringPtr("duel.t.*e"), kmsg.StringPtr("nothing.*"), kmsg.StringPtr("duel[.]f[a-z]+|duel.one")})
+	}
+	if t.regex != nil {
+		if err := t.express(t.consumers[0]); err != nil {
+			return err
+		}
 	}
 	for range consumerMoves {
 		if err := t.play(moves); err != nil {
@@ -76,6 +92,38 @@ func playConsumers(g *game) error {
 		}
 	}
 	return nil
+}
+
+// express has the first member join with an expression. Kafka looks for its topics in the background, so that the member gets there later;
+// after that the expression is known. Who reads by another would have to wait for seconds.
+func (t *consumersGame) express(m *duelConsumer) error {
+	m.gone()
+	req, epochs := t.joins(m), map[*player]int32{}
+	req.SubscribedTopicNames = nil // with names Kafka has two epochs where there is one here
+	for i := range lateAgain {
+		q := t.say(m, req, m.id, i > 0, false)
+		q.newest = true // others know no expressions
+		build, learn := q.build, q.learn
+		q.build = func(p *player) kmsg.Request {
+			r := build(p).(*kmsg.ConsumerGroupHeartbeatRequest)
+			r.MemberEpoch = epochs[p]
+			return r
+		}
+		q.learn = func(p *player, resp kmsg.Response) {
+			learn(p, resp)
+			r := resp.(*kmsg.ConsumerGroupHeartbeatResponse)
+			epochs[p], r.MemberEpoch, r.Assignment = r.MemberEpoch, 0, nil
+		}
+		if _, err := t.ask(q.question); err != nil {
+			return err
+		}
+		if m.epoch = epochs[t.sides[0]]; i > 2 && epochs[t.sides[1]] == m.epoch {
+			return nil
+		}
+		req = m.request()
+		<-time.After(latePause)
+	}
+	return fmt.Errorf("%s: epoch %d with %s, %d with %s", m.id, epochs[t.sides[0]], moldauName, epochs[t.sides[1]], kafkaName)
 }
 
 // someone is a member as it is, or wrong in one way, or an administrator.
@@ -125,6 +173,12 @@ func (t *consumersGame) joins(m *duelConsumer) *kmsg.ConsumerGroupHeartbeatReque
 	if t.chance(4) {
 		req.RackID = kmsg.StringPtr("rack")
 	}
+	if t.regex != nil && m.group == t.groups[0] {
+		req.SubscribedTopicRegex = t.regex
+		if t.chance(3) {
+			req.SubscribedTopicNames = nil
+		}
+	}
 	return req
 }
 
@@ -139,7 +193,7 @@ func (t *consumersGame) subscription() []string {
 func (t *consumersGame) say(m *duelConsumer, req *kmsg.ConsumerGroupHeartbeatRequest, id string, owned, astray bool) *move {
 	name := fmt.Sprintf("%s.%d", m.name, t.asked)
 	q := &move{}
-	q.conn = t.connOf(nil)
+	q.conn, q.newest = t.connOf(nil), t.regex != nil && req.MemberEpoch == 0 // version 0 knows no expressions
 	q.build = func(p *player) kmsg.Request {
 		r := *req
 		r.MemberID = p.fill(id)
@@ -265,7 +319,7 @@ func (t *consumersGame) beat() *move {
 // protocol while several of the old are there, as it is chance which of these leads then.
 func (t *consumersGame) leave() *move {
 	m := among(t.groupGame, t.consumers)
-	if m.epoch <= 0 && !t.chance(6) || !t.calm(m.group) {
+	if m.epoch <= 0 && !t.chance(6) || !t.calm(m.group) || t.regex != nil && m == t.consumers[0] {
 		return nil
 	}
 	if t.mixed && m.group == t.groups[0] && t.present(m.group) > 1 {
@@ -285,6 +339,9 @@ func (t *consumersGame) wrong() *move {
 		m.gone()
 	}
 	other := among(t.groupGame, t.consumers)
+	if t.regex != nil && m == t.consumers[0] {
+		return nil // it keeps the expression alive
+	}
 	req, id, owned := m.request(), m.id, false
 	if m.epoch <= 0 || t.chance(3) {
 		if !t.calm(m.group) {
