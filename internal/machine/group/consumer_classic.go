@@ -97,7 +97,8 @@ func (c *Consumers) joinClassic(now Time, j *Join, fx *Effects) {
 
 // checkClassicJoin refuses what must be refused before anything changes.
 //
-// Differs from Kafka: a subscription that cannot be read is an inconsistent protocol; there it is an unexpected error.
+// Differs from Kafka: a JoinGroup to a consumer group is answered INCONSISTENT_GROUP_PROTOCOL when its subscription cannot be read, and not
+// UNKNOWN_SERVER_ERROR.
 func (g *consumerGroup) checkClassicJoin(j *Join, id string) (*wire.ConsumerProtocolSubscription, wire.Code) {
 	req := j.Request
 	if !g.c.config.Upgrade && !g.c.config.Downgrade {

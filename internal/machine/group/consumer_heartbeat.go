@@ -265,7 +265,7 @@ func (c *Consumers) checkHeartbeat(req *wire.ConsumerGroupHeartbeatRequest, id s
 		if !joins {
 			return c.noGroup(req.GroupID)
 		}
-		if r := c.checkTakeover(req.GroupID); r != nil {
+		if r := checkTakeover(c, req.GroupID); r != nil {
 			return r
 		}
 		return g.checkRegex(req)
@@ -290,7 +290,7 @@ func (c *Consumers) checkHeartbeat(req *wire.ConsumerGroupHeartbeatRequest, id s
 }
 
 // checkTakeover says whether a consumer group may have an id that it has not yet.
-func (c *Consumers) checkTakeover(id string) *refusal {
+func checkTakeover(c *Consumers, id string) *refusal {
 	if typ, ok := c.machine.TypeOf(id); ok && typ != classicType {
 		return c.noGroup(id)
 	}

@@ -189,7 +189,7 @@ func (t *consumerTurn) mayAssign() bool {
 
 // retarget computes the target for the newest epoch, unless that has to wait.
 //
-// Differs from Kafka: when a member joins that reads nothing, Kafka takes the subscriptions of all for equal if they were before, and may
+// Differs from Kafka: when a member joins a consumer group and reads nothing, Kafka takes the subscriptions of all for equal if they were before, and may
 // assign nothing to anybody.
 func (t *consumerTurn) retarget() {
 	g := t.g

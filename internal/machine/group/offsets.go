@@ -282,7 +282,8 @@ func (m *Machine) Unsettled(groupID string) bool {
 // FetchOffsets reads committed offsets: of the given topics, or of all if Topics is nil. With stable set, those
 // that a transaction is about to change are refused.
 //
-// Differs from Kafka: who names an epoch of a consumer group and no member is an unknown member; there it is an unexpected error.
+// Differs from Kafka: an OffsetFetch with an epoch of a consumer group but without a member is answered UNKNOWN_MEMBER_ID, and not
+// UNKNOWN_SERVER_ERROR.
 func (m *Machine) FetchOffsets(req *wire.OffsetFetchRequestGroup, stable bool) wire.OffsetFetchResponseGroup {
 	resp := wire.OffsetFetchResponseGroup{GroupID: strings.Clone(req.GroupID)}
 	if k := m.of(req.GroupID); k != nil && (req.MemberID != nil || req.MemberEpoch >= 0) {
