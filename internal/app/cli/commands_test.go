@@ -68,3 +68,15 @@ func checkWords(t *testing.T, cmd *cobra.Command) {
 		t.Errorf("%s: the examples do not show it: %q", cmd.CommandPath(), cmd.Example)
 	}
 }
+
+// TestCompletion has a shell be offered words, files or nothing, as it fits.
+func TestCompletion(t *testing.T) {
+	const words, files, nothing = "consumer\n", ":0\n", ":4\n"
+	for line, want := range map[string]string{"group list --type ": words, "start --config ": files, "log dump ": files, "topic describe ": nothing, "topic create --config ": nothing} {
+		var out bytes.Buffer
+		run(append([]string{"__complete"}, strings.Split(line, " ")...), env{in: strings.NewReader(""), out: &out, err: new(bytes.Buffer)})
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("%s: %s", line, out.String())
+		}
+	}
+}

@@ -61,8 +61,9 @@ func named(path string) string {
 func logDump(l *logFiles) *cobra.Command {
 	var o inspect.DumpOptions
 	cmd := &cobra.Command{
-		Use:   "dump PATH…",
-		Short: "Show what is in files: batches, records, index entries, checkpoints",
+		Use:               "dump PATH…",
+		ValidArgsFunction: cobra.FixedCompletions(nil, cobra.ShellCompDirectiveDefault),
+		Short:             "Show what is in files: batches, records, index entries, checkpoints",
 		Long: `Show what is in files: batches, records, index entries, checkpoints.
 
 A partition's directory stands for its segments, a data directory for the small files in it.
@@ -227,8 +228,9 @@ func writeValue(b *strings.Builder, v any) {
 func logVerify(l *logFiles) *cobra.Command {
 	var o inspect.VerifyOptions
 	cmd := &cobra.Command{
-		Use:   "verify PATH…",
-		Short: "Check data directories, partitions or files, and say what is wrong",
+		Use:               "verify PATH…",
+		ValidArgsFunction: cobra.FixedCompletions(nil, cobra.ShellCompDirectiveDefault),
+		Short:             "Check data directories, partitions or files, and say what is wrong",
 		Long: `Check data directories, partitions or files, and say what is wrong.
 
 Looked at are the checksum and order of every batch, indexes, producer snapshots, checkpoints

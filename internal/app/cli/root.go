@@ -84,9 +84,34 @@ Start a node, then use it with any Kafka client or with these commands.`,
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usagef("%s: `%s --help` shows the flags", flagWords(err), cmd.CommandPath())
 	})
+	root.CompletionOptions.SetDefaultShellCompDirective(cobra.ShellCompDirectiveNoFileComp) // names of topics and groups are no files
 	root.AddCommand(startCommand(e), topicCommand(e), produceCommand(e), consumeCommand(e), configCommand(e), clusterCommand(e), logCommand(e), userCommand(e), storageCommand(e),
 		groupCommand(e), aclCommand(e), shareGroupCommand(e), txnCommand(e), perfCommand(e), doctorCommand(e), versionCommand(e), tlsCommand(e))
+	completeFlags(root)
 	return root
+}
+
+// completeFlags has a shell complete what flags take: names of files, or one of a few words.
+func completeFlags(cmd *cobra.Command) {
+	words := map[string][]cobra.Completion{
+		"acks": {"all", "leader", "none"}, "compression": {"none", "gzip", "snappy", "lz4", "zstd"}, "log-level": {"debug", "info", "warn", "error"},
+		"login-mechanism": {"PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"}, "type": groupTypes,
+	}
+	for _, file := range []string{"config", "dir", "command-config", "tls-ca", "tls-cert", "tls-key", "login-password", "password-file", "from-file"} {
+		words[file] = nil
+	}
+	for name, known := range words {
+		directive := cobra.ShellCompDirectiveNoFileComp
+		if known == nil {
+			directive = cobra.ShellCompDirectiveDefault
+		}
+		if f := cmd.Flag(name); f != nil && !strings.HasSuffix(f.Value.Type(), "Array") { // an inherited one is registered already
+			_ = cmd.RegisterFlagCompletionFunc(name, cobra.FixedCompletions(known, directive))
+		}
+	}
+	for _, sub := range cmd.Commands() {
+		completeFlags(sub)
+	}
 }
 
 // help is what a command does that has nothing but subcommands.

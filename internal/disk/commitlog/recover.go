@@ -756,17 +756,7 @@ func (r *recovery) cutTo(s *segment) error {
 
 // removeFiles deletes the files of a segment at once.
 func (l *Log) removeFiles(s *segment) error {
-	name := s.log.path[:len(s.log.path)-len(logSuffix)]
-	l.mu.Lock()
-	dirty := s.dirty
-	s.dirty = false
-	l.mu.Unlock()
-	if dirty {
-		s.log.release()
-	}
-	for _, h := range []*handle{&s.log, &s.idx.offsets, &s.idx.times} {
-		h.forget()
-	}
+	name := s.letGo(l)
 	for _, suffix := range []string{indexSuffix, timeIndexSuffix, txnIndexSuffix, logSuffix} {
 		if err := l.store.fs.Remove(name + suffix); err != nil && !errors.Is(err, vfs.ErrNotExist) {
 			return fmt.Errorf("removing %s: %w", name+suffix, err)

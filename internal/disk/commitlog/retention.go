@@ -210,8 +210,8 @@ func (l *Log) dropFirst(n int) error {
 	return l.dropSnapshots(first)
 }
 
-// deleteSegment renames the files to .deleted and removes them after the delay; who reads them goes on. The caller holds io.
-func (l *Log) deleteSegment(s *segment, delayMs int64) error {
+// letGo has nobody open the segment's files by their paths any more, and gives what their names begin with. The caller holds io.
+func (s *segment) letGo(l *Log) string {
 	l.mu.Lock()
 	dirty := s.dirty
 	s.dirty = false
@@ -222,7 +222,12 @@ func (l *Log) deleteSegment(s *segment, delayMs int64) error {
 	for _, h := range []*handle{&s.log, &s.idx.offsets, &s.idx.times} {
 		h.forget()
 	}
-	name := s.log.path[:len(s.log.path)-len(logSuffix)]
+	return s.log.path[:len(s.log.path)-len(logSuffix)]
+}
+
+// deleteSegment renames the files to .deleted and removes them after the delay; who reads them goes on. The caller holds io.
+func (l *Log) deleteSegment(s *segment, delayMs int64) error {
+	name := s.letGo(l)
 	for _, suffix := range []string{indexSuffix, timeIndexSuffix, txnIndexSuffix, logSuffix} {
 		err := l.store.fs.Rename(name+suffix, name+suffix+deletedSuffix)
 		if errors.Is(err, vfs.ErrNotExist) {

@@ -8,48 +8,48 @@ import (
 	"github.com/moldau/moldau/internal/format/record"
 )
 
-// orderOfIndex checks that entries grow. Zeros behind the last entry are room that a preallocated file still has.
-func orderOfIndex(base int64) func(pos int64, b []byte) string {
-	last, padded := indexEntry{base - 1, -1}, false
+// ordered checks entries one after the other with next, which says what is wrong. Zeros behind the last entry are room that a
+// preallocated file still has.
+func ordered(next func(b []byte) string) func(pos int64, b []byte) string {
+	padded := false
 	return func(_ int64, b []byte) string {
 		if allZero(b) {
 			padded = true
 			return ""
 		}
-		e := decodeIndexEntry(b, base)
-		before := last
-		last = e
-		switch {
-		case padded:
+		fault := next(b)
+		if padded {
 			padded = false
 			return "an entry stands behind unused ones"
-		case e.offset <= before.offset || e.pos <= before.pos:
+		}
+		return fault
+	}
+}
+
+// orderOfIndex checks that entries grow.
+func orderOfIndex(base int64) func(pos int64, b []byte) string {
+	last := indexEntry{base - 1, -1}
+	return ordered(func(b []byte) string {
+		e, before := decodeIndexEntry(b, base), last
+		last = e
+		if e.offset <= before.offset || e.pos <= before.pos {
 			return fmt.Sprintf("the entry for offset %d at byte %d stands behind that for offset %d at byte %d", e.offset, e.pos, before.offset, before.pos)
 		}
 		return ""
-	}
+	})
 }
 
 // orderOfTimeIndex checks that neither timestamps nor offsets go back.
 func orderOfTimeIndex(base int64) func(pos int64, b []byte) string {
-	last, padded := timeEntry{-1, base}, false
-	return func(_ int64, b []byte) string {
-		if allZero(b) {
-			padded = true
-			return ""
-		}
-		e := decodeTimeEntry(b, base)
-		before := last
+	last := timeEntry{-1, base}
+	return ordered(func(b []byte) string {
+		e, before := decodeTimeEntry(b, base), last
 		last = e
-		switch {
-		case padded:
-			padded = false
-			return "an entry stands behind unused ones"
-		case e.ts < before.ts || e.offset < before.offset:
+		if e.ts < before.ts || e.offset < before.offset {
 			return fmt.Sprintf("the entry for time %d at offset %d stands behind that for time %d at offset %d", e.ts, e.offset, before.ts, before.offset)
 		}
 		return ""
-	}
+	})
 }
 
 // indexWalk goes through an .index file beside the segment.
