@@ -521,7 +521,9 @@ func serveListTransactions(b *Broker, q *edge.Request, m *wire.ListTransactionsR
 	for _, name := range m.StateFilters {
 		s, ok := txn.ParseState(name)
 		if !ok {
-			out.UnknownStateFilters = append(out.UnknownStateFilters, name)
+			if !slices.Contains(out.UnknownStateFilters, name) {
+				out.UnknownStateFilters = append(out.UnknownStateFilters, name)
+			}
 			continue
 		}
 		f.States = append(f.States, s)
