@@ -228,6 +228,9 @@ func (t *txnGame) init() error {
 // initAgain raises the epoch of a client.
 func (t *txnGame) initAgain() error {
 	c := t.client()
+	if c.open { // Kafka answered CONCURRENT_TRANSACTIONS for ever in one game of some hundred; clients end it first
+		return t.end()
+	}
 	w := t.who(c)
 	req := kmsg.NewPtrInitProducerIDRequest()
 	req.TransactionalID, req.TransactionTimeoutMillis, req.ProducerEpoch = &w.id, 600_000, w.epoch
