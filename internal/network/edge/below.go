@@ -1,7 +1,6 @@
 package edge
 
 import (
-	"errors"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -43,7 +42,7 @@ const (
 	maxAsides = 4 << 10
 )
 
-var errDeaf = errors.New("the peer does not take what TLS sends by itself")
+var errDeaf = refuse(WriteTooSlow, "the client has TLS answer by itself, as to a change of keys, and does not read that")
 
 // Write sends a record, or keeps it while corked.
 func (b *below) Write(p []byte) (int, error) {
