@@ -347,6 +347,7 @@ func (t *settingsGame) tokens() []question {
 var alone = []string{"group.coordinator.append.linger.ms", "max.connections", "num.network.threads", "listener.name.plaintext.max.connections", "listener.name.plaintext.num.network.threads", "broker.id", "node.id", "log.dirs", "auto.create.topics.enable", "num.partitions", "log.retention.hours", "ssl.keystore.location"}
 
 // brokerSettings are keys of brokers that can change while they run, and some that cannot. The first value of each is right.
+// log.flush.interval.ms is not among them: Kafka takes values for it with which topics cannot be described any more.
 var brokerSettings = []settingValues{
 	{"log.retention.ms", []string{"604800000", "-1", "100"}},
 	{"log.cleanup.policy", []string{"delete", "compact", "compact,delete", "none"}},
@@ -372,7 +373,6 @@ var brokerSettings = []settingValues{
 	{"log.roll.ms", []string{"604800000", "0"}},
 	{"log.message.timestamp.type", []string{"CreateTime", "LogAppendTime", "x"}},
 	{"log.index.interval.bytes", []string{"4096", "-1"}},
-	{"log.flush.interval.ms", []string{"1000", "-1"}},
 	{"transaction.partition.verification.enable", []string{"true", "false"}},
 	{"producer.id.expiration.ms", []string{"86400000", "0"}},
 	{"remote.log.manager.copier.thread.pool.size", []string{"10", "-1", "100"}},
@@ -386,7 +386,6 @@ var brokerSettings = []settingValues{
 	{"listener.name.plaintext.max.connections", []string{"100", "-1"}},
 	{"listener.name.plaintext.num.network.threads", []string{"3", "6"}},
 	{"ssl.keystore.location", []string{"/no/such/file"}},
-	{"metric.reporters", []string{""}},
 	{"cordoned.log.dirs", []string{"", "/no/such/dir", "*"}},
 }
 

@@ -393,9 +393,13 @@ func (d settings) checkBrokerConfigs(r *alterResource, next map[string]string) *
 		if c.op == opDelete {
 			continue
 		}
-		err := config.CheckDynamic(c.key, *c.value, r.Name != "")
+		value := *c.value
+		if c.op != opSet {
+			value = next[c.key]
+		}
+		err := config.CheckDynamic(c.key, value, r.Name != "")
 		if err == nil && r.Name != "" {
-			err = d.brokerConfig().CheckDynamicBroker(c.key, *c.value)
+			err = d.brokerConfig().CheckDynamicBroker(c.key, value)
 		}
 		if err != nil {
 			return refuse(wire.InvalidRequest, "%s", err)
