@@ -391,6 +391,17 @@ func (mb *groupMember) heard(code int16) {
 	}
 }
 
+// idle is a member that waits for nothing: when its question comes again from elsewhere, Kafka never answers the first.
+func (t *groupGame) idle() *groupMember {
+	at := t.rng.IntN(len(t.members))
+	for i := range t.members {
+		if mb := t.members[(at+i)%len(t.members)]; mb.phase != joining && mb.phase != syncing {
+			return mb
+		}
+	}
+	return &groupMember{id: "nobody"}
+}
+
 // inhabited says whether a group has members.
 func (t *groupGame) inhabited(group string) bool {
 	return t.present(group) > 0
@@ -408,7 +419,7 @@ func (t *groupGame) wrongJoin(mb *groupMember, req *kmsg.JoinGroupRequest) (id s
 	case 2, 3:
 		id = "nobody"
 	case 4:
-		id = among(t, t.members).id
+		id = t.idle().id
 	case 5:
 		req.SessionTimeoutMillis = among(t, []int32{0, -1, 5_999, 1_800_001, 1<<31 - 1})
 	case 6:
@@ -472,7 +483,7 @@ func (t *groupGame) syncOf(mb *groupMember, wrong bool) *move {
 		case 1:
 			req.Group = t.prefix + ".none"
 		case 2:
-			id = among(t, []string{"", "nobody", among(t, t.members).id})
+			id = among(t, []string{"", "nobody", t.idle().id})
 		case 3:
 			req.InstanceID = among(t, []*string{nil, kmsg.StringPtr("nobody's"), kmsg.StringPtr("static" + among(t, t.members).name)})
 		case 4:

@@ -266,7 +266,10 @@ func (g *group) remove(mb *member, fx *Effects) {
 }
 
 // parkJoin keeps the member's request until the rebalance is complete. An earlier one of the same member has
-// lost its sender; it is answered so that nobody waits for ever.
+// lost its sender.
+//
+// Differs from Kafka: when a member of a classic group sends a JoinGroup while an earlier one waits, the earlier one is answered
+// COORDINATOR_NOT_AVAILABLE; Kafka never answers it.
 func (g *group) parkJoin(mb *member, t Ticket, fx *Effects) {
 	fx.join(g.takeJoin(mb), joinError(mb.id, wire.CoordinatorNotAvailable))
 	mb.join = t
