@@ -42,7 +42,10 @@ const (
 	maxAsides = 4 << 10
 )
 
-var errDeaf = refuse(WriteTooSlow, "the client has TLS answer by itself, as to a change of keys, and does not read that")
+// deafness ends a connection whose peer does not take what TLS writes by itself.
+func deafness() error {
+	return refuse(WriteTooSlow, "the client has TLS answer by itself, as to a change of keys, and does not read that")
+}
 
 // Write sends a record, or keeps it while corked.
 func (b *below) Write(p []byte) (int, error) {
@@ -111,7 +114,7 @@ func (b *below) aside(p []byte) (int, error) {
 	}
 	if len(p) > len(b.out.data)-b.to {
 		b.deaf.Store(true)
-		return 0, errDeaf
+		return 0, deafness()
 	}
 	b.to += copy(b.out.data[b.to:], p)
 	if err := b.push(false); err != nil {

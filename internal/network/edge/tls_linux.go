@@ -47,7 +47,7 @@ func (in *reader) readSecure(fd uintptr) bool {
 	case n > 0:
 		in.took(n, len(space))
 	case c.below.deaf.Load():
-		in.err = errDeaf
+		in.err = deafness()
 	case dry && in.now:
 		in.dry = true
 	case dry:
