@@ -48,7 +48,7 @@ type discipline struct {
 }
 
 // disciplines are all there are, in the order in which they are played.
-var disciplines = []discipline{topicsDuel, settingsDuel, clusterDuel, dataDuel, transactionsDuel, groupsDuel, consumersDuel}
+var disciplines = []discipline{topicsDuel, settingsDuel, clusterDuel, dataDuel, transactionsDuel, groupsDuel, consumersDuel, sharesDuel, streamsDuel}
 
 // duels is the part of a run that plays them.
 type duels struct{ *suite }

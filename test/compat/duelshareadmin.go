@@ -2,15 +2,20 @@ package main
 
 import (
 	"cmp"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
+// shareAdmin are those moves of a game that look at groups, their offsets and their settings.
+type shareAdmin struct{ *sharesGame }
+
 // set changes a setting of a group, and waits until both know it.
-func (t *sharesGame) set(group, name, value string) error {
+func (t shareAdmin) set(group, name, value string) error {
 	req := kmsg.NewPtrIncrementalAlterConfigsRequest()
 	r := kmsg.NewIncrementalAlterConfigsRequestResource()
 	r.ResourceType, r.ResourceName = kmsg.ConfigResourceTypeGroupConfig, group
@@ -30,8 +35,8 @@ func (t *sharesGame) set(group, name, value string) error {
 }
 
 // configure changes how a group is served.
-func (t *sharesGame) configure() error {
-	group := choose(t.game, t.groups...).id
+func (t shareAdmin) configure() error {
+	group := anyOf(t.game, t.groups...).id
 	settings := [][]string{
 		{"share.auto.offset.reset", "earliest", "latest", "by_duration:PT1H", "nowhere"},
 		{"share.isolation.level", "read_committed", "read_committed", "read_uncommitted", "none"},
@@ -41,18 +46,18 @@ func (t *sharesGame) configure() error {
 		{"share.record.lock.duration.ms", "3600000", "600000", "1", "x"},
 		{"share.session.timeout.ms", "600000", "1"},
 	}
-	s := choose(t.game, settings...)
-	return t.set(group, s[0], choose(t.game, s[1:]...))
+	s := anyOf(t.game, settings...)
+	return t.set(group, s[0], anyOf(t.game, s[1:]...))
 }
 
-func (t *sharesGame) groupID() string {
+func (t shareAdmin) groupID() string {
 	if t.percent(10) {
-		return choose(t.game, "", " ", t.prefix+"-nobody's")
+		return anyOf(t.game, "", " ", t.prefix+"-nobody's")
 	}
-	return choose(t.game, t.groups...).id
+	return anyOf(t.game, t.groups...).id
 }
 
-func (t *sharesGame) describe() error {
+func (t shareAdmin) describe() error {
 	switch t.rng.IntN(5) {
 	case 0:
 		req := kmsg.NewPtrConsumerGroupDescribeRequest()
@@ -68,7 +73,7 @@ func (t *sharesGame) describe() error {
 	return t.describeGroup(t.groupID())
 }
 
-func (t *sharesGame) describeGroup(ids ...string) error {
+func (t shareAdmin) describeGroup(ids ...string) error {
 	return t.say(0, describeShares(ids...), func(_ *player, resp kmsg.Response) {
 		r := resp.(*kmsg.ShareGroupDescribeResponse)
 		slices.SortStableFunc(r.Groups, func(a, b kmsg.ShareGroupDescribeResponseGroup) int { return cmp.Compare(a.GroupID, b.GroupID) })
@@ -85,17 +90,41 @@ func (t *sharesGame) describeGroup(ids ...string) error {
 					slices.Sort(tp.Partitions)
 				}
 			}
+			t.blurAssignment(r.Groups[i].GroupID, members)
 		}
 	})
 }
 
-func (t *sharesGame) list() error {
+// blurAssignment puts what the members of a group with several have at the first, without saying which partitions: who gets
+// what depends on the topics' ids.
+func (t shareAdmin) blurAssignment(group string, members []kmsg.ShareGroupDescribeResponseGroupMember) {
+	at := slices.IndexFunc(t.groups, func(g *shareGroup) bool { return g.id == group })
+	if at < 0 || !t.groups[at].crowded || len(members) == 0 {
+		return
+	}
+	all := map[string]bool{}
+	for k := range members {
+		for _, tp := range members[k].Assignment.TopicPartitions {
+			for _, n := range tp.Partitions {
+				all[fmt.Sprintf("%s-%d", tp.Topic, n)] = true
+			}
+		}
+		members[k].Assignment.TopicPartitions = nil
+	}
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		tp := kmsg.NewShareGroupDescribeResponseGroupMemberAssignmentTopicPartition()
+		tp.Topic = name
+		members[0].Assignment.TopicPartitions = append(members[0].Assignment.TopicPartitions, tp)
+	}
+}
+
+func (t shareAdmin) list() error {
 	req := kmsg.NewPtrListGroupsRequest()
 	if t.percent(60) {
-		req.TypesFilter = choose(t.game, []string{"share"}, []string{"Share", "consumer"}, []string{"streams"}, []string{"x"})
+		req.TypesFilter = anyOf(t.game, []string{"share"}, []string{"Share", "consumer"}, []string{"streams"}, []string{"x"})
 	}
 	if t.percent(50) {
-		req.StatesFilter = choose(t.game, []string{"Stable"}, []string{"empty"}, []string{"Dead"}, []string{"stable", "Empty"})
+		req.StatesFilter = anyOf(t.game, []string{"Stable"}, []string{"empty"}, []string{"Dead"}, []string{"stable", "Empty"})
 	}
 	return t.say(0, req, func(_ *player, resp kmsg.Response) {
 		r := resp.(*kmsg.ListGroupsResponse)
@@ -105,7 +134,7 @@ func (t *sharesGame) list() error {
 }
 
 // offsets asks where groups stand.
-func (t *sharesGame) offsets() error {
+func (t shareAdmin) offsets() error {
 	req := kmsg.NewPtrDescribeShareGroupOffsetsRequest()
 	for range 1 + t.rng.IntN(2) {
 		g := kmsg.NewDescribeShareGroupOffsetsRequestGroup()
@@ -140,7 +169,7 @@ func (t *sharesGame) offsets() error {
 	})
 }
 
-func (t *sharesGame) partitions(topic string) int {
+func (t shareAdmin) partitions(topic string) int {
 	for _, known := range t.topics {
 		if known.name == topic {
 			return len(known.ends)
@@ -149,26 +178,22 @@ func (t *sharesGame) partitions(topic string) int {
 	return 3
 }
 
-func (t *sharesGame) topicName() string {
+func (t shareAdmin) topicName() string {
 	if t.percent(10) {
-		return choose(t.game, "", ".", t.prefix+".nowhere")
+		return anyOf(t.game, "", ".", t.prefix+".nowhere")
 	}
-	return choose(t.game, t.topics...).name
+	return anyOf(t.game, t.topics...).name
 }
 
 // emptied has the members of a group leave, mostly.
-func (t *sharesGame) emptied() (*shareGroup, error) {
-	g := choose(t.game, t.groups...)
-	if t.percent(25) {
-		return g, nil
+func (t shareAdmin) emptied() (*shareGroup, error) {
+	g := anyOf(t.game, t.groups...)
+	if err := t.disconnect(g); err != nil {
+		return g, err
 	}
+	keep := t.percent(25)
 	for _, m := range g.members {
-		if m.session != 0 && t.percent(70) {
-			if err := t.sendAcks(m, -1, "", nil); err != nil {
-				return g, err
-			}
-		}
-		if m.epoch == 0 {
+		if m.epoch == 0 || keep {
 			continue
 		}
 		req := m.heartbeat()
@@ -180,10 +205,28 @@ func (t *sharesGame) emptied() (*shareGroup, error) {
 	return g, t.calm()
 }
 
-// cool notes that nobody reads a group's partitions any more.
-func (g *shareGroup) cool() { clear(g.warm) }
+// disconnect has those who read for a group connect anew. Until they hang up Kafka goes on with what it loaded, whatever becomes
+// of the offsets meanwhile.
+func (t shareAdmin) disconnect(g *shareGroup) error {
+	for _, m := range append(slices.Clone(g.members), g.warmer) {
+		for i, p := range t.sides {
+			p.conns[m.conn].close()
+			c, err := dialDuel(t.addrs[i])
+			if err != nil {
+				return err
+			}
+			p.conns[m.conn] = c
+		}
+		m.session, m.has, m.parts = 0, nil, nil
+	}
+	g.warmEpochs, g.warmed = [2]int32{}, shareKey{}
+	clear(g.warm)
+	t.log = append(t.log, "the members of "+g.id+" connect anew")
+	<-time.After(closePause)
+	return nil
+}
 
-func (t *sharesGame) alterOffsets() error {
+func (t shareAdmin) alterOffsets() error {
 	g, err := t.emptied()
 	if err != nil {
 		return err
@@ -199,14 +242,13 @@ func (t *sharesGame) alterOffsets() error {
 		for range 1 + t.rng.IntN(2) {
 			rp := kmsg.NewAlterShareGroupOffsetsRequestTopicPartition()
 			rp.Partition, rp.StartOffset = int32(t.rng.IntN(2)), int64(t.rng.IntN(12))
-			if t.percent(10) {
-				rp.Partition, rp.StartOffset = choose[int32](t.game, 7, -1, 0), choose[int64](t.game, -1, -2, 1000)
+			if t.percent(10) { // not below zero, for which Kafka fails
+				rp.Partition, rp.StartOffset = anyOf[int32](t.game, 7, 0), anyOf[int64](t.game, -1, -2, 1000)
 			}
 			rt.Partitions = append(rt.Partitions, rp)
 		}
 		req.Topics = append(req.Topics, rt)
 	}
-	g.cool()
 	return t.say(0, req, func(_ *player, resp kmsg.Response) {
 		r := resp.(*kmsg.AlterShareGroupOffsetsResponse)
 		slices.SortStableFunc(r.Topics, func(a, b kmsg.AlterShareGroupOffsetsResponseTopic) int { return cmp.Compare(a.Topic, b.Topic) })
@@ -218,7 +260,7 @@ func (t *sharesGame) alterOffsets() error {
 	})
 }
 
-func (t *sharesGame) deleteOffsets() error {
+func (t shareAdmin) deleteOffsets() error {
 	g, err := t.emptied()
 	if err != nil {
 		return err
@@ -233,7 +275,6 @@ func (t *sharesGame) deleteOffsets() error {
 		rt.Topic = t.topicName()
 		req.Topics = append(req.Topics, rt)
 	}
-	g.cool()
 	return t.say(0, req, func(_ *player, resp kmsg.Response) {
 		r := resp.(*kmsg.DeleteShareGroupOffsetsResponse)
 		slices.SortStableFunc(r.Topics, func(a, b kmsg.DeleteShareGroupOffsetsResponseTopic) int { return cmp.Compare(a.Topic, b.Topic) })
@@ -243,17 +284,19 @@ func (t *sharesGame) deleteOffsets() error {
 	})
 }
 
-func (t *sharesGame) deleteGroups() error {
+func (t shareAdmin) deleteGroups() error {
 	g, err := t.emptied()
 	if err != nil {
 		return err
+	}
+	if len(g.ready) == 0 {
+		return nil // Kafka has nothing to tell its share coordinator, and fails
 	}
 	req := kmsg.NewPtrDeleteGroupsRequest()
 	req.Groups = []string{g.id}
 	if t.percent(30) {
 		req.Groups = append(req.Groups, t.groupID())
 	}
-	g.cool()
 	return t.say(0, req, func(_ *player, resp kmsg.Response) {
 		r := resp.(*kmsg.DeleteGroupsResponse)
 		slices.SortStableFunc(r.Groups, func(a, b kmsg.DeleteGroupsResponseGroup) int { return cmp.Compare(a.Group, b.Group) })
@@ -261,7 +304,6 @@ func (t *sharesGame) deleteGroups() error {
 			for _, g := range t.groups {
 				if g.id == rg.Group && rg.ErrorCode == 0 {
 					clear(g.ready)
-					g.cool()
 				}
 			}
 		}

@@ -12,7 +12,7 @@ import (
 
 // produce writes a batch or two to a partition.
 func (t *sharesGame) produce() error {
-	topic := choose(t.game, t.topics...)
+	topic := anyOf(t.game, t.topics...)
 	partition := int32(t.rng.IntN(len(topic.ends)))
 	return t.write(topic, partition, 1+t.rng.IntN(2), "", [2]int64{-1, -1}, [2]int16{-1, -1})
 }
@@ -76,7 +76,7 @@ func (g *game) side(p *player) int {
 
 // transact writes some records in a transaction, and ends it one way or the other.
 func (t *sharesGame) transact() error {
-	topic := choose(t.game, t.topics...)
+	topic := anyOf(t.game, t.topics...)
 	partition := int32(t.rng.IntN(len(topic.ends)))
 	txn := fmt.Sprintf("%s-txn", t.prefix)
 	answers, err := t.both(0, func(*player) kmsg.Request {
@@ -145,21 +145,21 @@ func (t *sharesGame) stable(topic *shareTopic, partition int32) error {
 		if there == 2 {
 			return nil
 		}
-		time.Sleep(settlePause)
+		<-time.After(settlePause)
 	}
 	return fmt.Errorf("the transaction on %s %d does not end at %d", topic.name, partition, topic.ends[partition])
 }
 
 // fetch is a member's next fetch, mostly with a good epoch.
 func (t *sharesGame) fetch() error {
-	m := choose(t.game, t.members...)
+	m := anyOf(t.game, t.members...)
 	f := shareFetchMove{m: m, epoch: m.session, minBytes: 1, maxBytes: 1 << 20, maxRecords: 500, batchSize: 500}
 	if t.percent(60) {
 		f.maxRecords, f.batchSize = int32(1+t.rng.IntN(12)), int32(1+t.rng.IntN(8))
 	}
 	f.mode = int8(t.rng.IntN(2))
 	if t.percent(10) {
-		f.maxBytes = int32(choose(t.game, 1, 100, 300))
+		f.maxBytes = int32(anyOf(t.game, 1, 100, 300))
 	}
 	key, ok := t.partition(m.group)
 	if !ok {
@@ -171,23 +171,29 @@ func (t *sharesGame) fetch() error {
 	}
 	switch n := t.rng.IntN(100); {
 	case n < 4:
-		f.epoch = choose(t.game, m.session+1, m.session+5, -2, 0)
+		f.epoch = anyOf(t.game, m.session+1, m.session+5, -2, 0)
 	case n < 7:
-		f.topics = append(f.topics, shareKey{t.topics[0], choose[int32](t.game, 7, -1)})
-	case n < 9:
-		f.topics = append(f.topics, shareKey{&shareTopic{name: "nowhere"}, 0})
+		f.topics = append(f.topics, shareKey{t.topics[0], anyOf[int32](t.game, 7, -1)})
 	case n < 12:
-		f.maxRecords, f.maxBytes, f.batchSize = choose[int32](t.game, 0, -1, 1), choose[int32](t.game, 0, -1, 1<<20), choose[int32](t.game, 0, -1, 1)
+		f.maxRecords, f.maxBytes, f.batchSize = anyOf[int32](t.game, 0, -1, 1), anyOf[int32](t.game, 0, 1<<20), anyOf[int32](t.game, 0, -1, 1)
 	case n < 14:
-		f.minBytes = choose[int32](t.game, 0, -1, 100)
+		f.minBytes = anyOf[int32](t.game, 0, -1, 100)
 	case n < 16:
 		f.renew = true
 	case n < 22 && !first:
 		f.forget = []shareKey{key}
 	case n < 24:
-		f.odd = choose(t.game, "group", "member", "long", "no group", "no member", "unknown")
+		f.odd = anyOf(t.game, "group", "member", "long", "no group", "no member", "unknown")
 	case n < 45 && !first:
 		f.acks = t.acks(m)
+		for i := range f.acks { // what is released is written while the fetch goes on, and may be there for it or not
+			f.acks[i].types = slices.Clone(f.acks[i].types)
+			for k, kind := range f.acks[i].types {
+				if kind == 2 {
+					f.acks[i].types[k] = 1
+				}
+			}
+		}
 		f.renew = t.percent(20)
 		if f.renew {
 			f.maxBytes, f.maxRecords = 0, 0
@@ -209,7 +215,7 @@ func (t *sharesGame) partition(g *shareGroup) (shareKey, bool) {
 	if len(all) == 0 {
 		return shareKey{t.topics[0], 0}, false
 	}
-	return choose(t.game, all...), true
+	return anyOf(t.game, all...), true
 }
 
 // warm has both load a share partition, which Kafka does behind a fetch that may end before. What is read is given back.
@@ -251,6 +257,7 @@ func (t *sharesGame) warmSide(g *shareGroup, i int, p *player, key, was shareKey
 			return false, fmt.Errorf("%s: warming %s: %s", p.name, key.topic.name, p.text(r))
 		}
 		if len(r.Topics) == 0 || len(r.Topics[0].Partitions[0].AcquiredRecords) == 0 {
+			t.log = append(t.log, fmt.Sprintf("  %s has none: %s", p.name, p.text(r)))
 			continue
 		}
 		first := r.Topics[0].Partitions[0].AcquiredRecords[0].FirstOffset
@@ -290,17 +297,24 @@ type shareAck struct {
 }
 
 func (t *sharesGame) sendFetch(f shareFetchMove) error {
+	if len(f.keys()) > 1 && f.maxRecords > 1 && f.maxBytes > 1 {
+		f.maxRecords, f.maxBytes = 500, 1<<20 // whom Kafka serves first, and most, depends on what it has read lately
+	}
 	if f.epoch != -1 {
 		if err := t.warmAll(&f); err != nil {
 			return err
 		}
 	}
 	build := func(p *player) kmsg.Request { return f.request(p) }
+	var ours kmsg.ShareFetchResponse
 	return t.build(f.m.conn, build, func(p *player, resp kmsg.Response) {
 		r := resp.(*kmsg.ShareFetchResponse)
 		t.tidyFetch(p, r)
 		if p == t.sides[0] {
 			t.learnFetch(f, r)
+			ours = *r
+		} else if r.ErrorCode == -1 && len(f.acks) > 0 {
+			*r, t.over = ours, true
 		}
 	})
 }
@@ -323,12 +337,28 @@ func (f *shareFetchMove) request(p *player) *kmsg.ShareFetchRequest {
 	return req
 }
 
+// keys are the partitions that are in the session with this fetch, those to be forgotten included.
+func (f *shareFetchMove) keys() []shareKey {
+	keys := slices.Clone(f.m.parts)
+	if f.epoch == 0 {
+		keys = nil
+	}
+	for _, k := range f.topics {
+		if !slices.Contains(keys, k) {
+			keys = append(keys, k)
+		}
+	}
+	for _, a := range f.acks {
+		if !slices.Contains(keys, a.shareKey) {
+			keys = append(keys, a.shareKey)
+		}
+	}
+	return keys
+}
+
 // warmAll has both load what a fetch asks for, and forgets what has no state: Kafka would try to load it behind each fetch.
 func (t *sharesGame) warmAll(f *shareFetchMove) error {
-	keys := append(slices.Clone(f.m.parts), f.topics...)
-	for _, a := range f.acks {
-		keys = append(keys, a.shareKey)
-	}
+	keys := f.keys()
 	for _, k := range keys {
 		if int(k.partition) >= len(k.topic.ends) || k.partition < 0 {
 			continue
@@ -395,7 +425,7 @@ func (f *shareFetchMove) requestTopics(p *player) []kmsg.ShareFetchRequestTopic 
 // tidyFetch sorts an answer and takes out what a broker made up: producers' ids and the times of markers.
 func (t *sharesGame) tidyFetch(p *player, r *kmsg.ShareFetchResponse) {
 	slices.SortFunc(r.Topics, func(a, b kmsg.ShareFetchResponseTopic) int {
-		return cmp.Compare(p.named(a.TopicID), p.named(b.TopicID))
+		return cmp.Compare(p.topicNamed(a.TopicID), p.topicNamed(b.TopicID))
 	})
 	for i := range r.Topics {
 		parts := r.Topics[i].Partitions
@@ -480,9 +510,9 @@ func (t *sharesGame) ackOf(m *shareMember) []shareAck {
 		key, _ := t.partition(m.group)
 		first := int64(t.rng.IntN(20)) - 1
 		a := shareAck{key, first, first + int64(t.rng.IntN(5)) - 1, []int8{t.ackType()}}
-		other := choose(t.game, t.members...)
+		other := anyOf(t.game, t.members...)
 		if len(other.has) > 0 && t.percent(60) {
-			h := choose(t.game, other.has...)
+			h := anyOf(t.game, other.has...)
 			a.shareKey, a.first, a.last = h.shareKey, h.first, h.last
 		}
 		return []shareAck{a}
@@ -515,7 +545,7 @@ func (t *sharesGame) ackOf(m *shareMember) []shareAck {
 	case k < 80:
 		a.last += int64(1 + t.rng.IntN(2))
 	case k < 85:
-		a.types = choose(t.game, []int8{1, 1}, []int8{}, []int8{0}, []int8{0, 1}, []int8{4, 1}, []int8{5}, []int8{-1}, []int8{3, 4})
+		a.types = anyOf(t.game, []int8{1, 1}, []int8{}, []int8{0}, []int8{0, 1}, []int8{4, 1}, []int8{5}, []int8{-1}, []int8{3, 4})
 	case k < 88:
 		a.first, a.last = a.last, a.first-1
 	case k < 92:
@@ -542,20 +572,20 @@ func ackTopics(of []kmsg.ShareFetchRequestTopic) (topics []kmsg.ShareAcknowledge
 	return topics
 }
 
-func (t *sharesGame) ackType() int8 { return choose[int8](t.game, 1, 1, 1, 2, 2, 2, 3, 3, 0, 4) }
+func (t *sharesGame) ackType() int8 { return anyOf[int8](t.game, 1, 1, 1, 2, 2, 2, 3, 3, 0, 4) }
 
 // acknowledge says what became of records.
 func (t *sharesGame) acknowledge() error {
-	m := choose(t.game, t.members...)
+	m := anyOf(t.game, t.members...)
 	if m.session == 0 && t.percent(90) {
 		return t.fetch()
 	}
 	epoch, odd := m.session, ""
 	switch n := t.rng.IntN(100); {
 	case n < 4:
-		epoch = choose(t.game, m.session+1, m.session+3, -2, 0)
+		epoch = anyOf(t.game, m.session+1, m.session+3, -2, 0)
 	case n < 6:
-		odd = choose(t.game, "group", "member", "long", "no group", "no member", "unknown")
+		odd = anyOf(t.game, "group", "member", "long", "no group", "no member", "unknown")
 	}
 	return t.sendAcks(m, epoch, odd, t.acks(m))
 }
@@ -563,6 +593,7 @@ func (t *sharesGame) acknowledge() error {
 func (t *sharesGame) sendAcks(m *shareMember, epoch int32, odd string, acks []shareAck) error {
 	f := shareFetchMove{acks: acks}
 	renew := t.percent(20)
+	var ours kmsg.ShareAcknowledgeResponse
 	build := func(p *player) kmsg.Request {
 		req := kmsg.NewPtrShareAcknowledgeRequest()
 		req.GroupID, req.MemberID, req.ShareSessionEpoch, req.IsRenewAck = &m.group.id, &m.id, epoch, renew
@@ -573,12 +604,17 @@ func (t *sharesGame) sendAcks(m *shareMember, epoch int32, odd string, acks []sh
 	return t.build(m.conn, build, func(p *player, resp kmsg.Response) {
 		r := resp.(*kmsg.ShareAcknowledgeResponse)
 		slices.SortFunc(r.Topics, func(a, b kmsg.ShareAcknowledgeResponseTopic) int {
-			return cmp.Compare(p.named(a.TopicID), p.named(b.TopicID))
+			return cmp.Compare(p.topicNamed(a.TopicID), p.topicNamed(b.TopicID))
 		})
 		for i := range r.Topics {
 			slices.SortFunc(r.Topics[i].Partitions, func(a, b kmsg.ShareAcknowledgeResponseTopicPartition) int {
 				return cmp.Compare(a.Partition, b.Partition)
 			})
+		}
+		if p == t.sides[0] {
+			ours = *r
+		} else if r.ErrorCode == -1 {
+			*r, t.over = ours, true
 		}
 		if p != t.sides[0] || r.ErrorCode != 0 || odd != "" {
 			return
@@ -591,8 +627,8 @@ func (t *sharesGame) sendAcks(m *shareMember, epoch int32, odd string, acks []sh
 
 // close ends a share session, with acknowledgements or without. Kafka gives records back behind its answer.
 func (t *sharesGame) close() error {
-	defer time.Sleep(closePause)
-	m := choose(t.game, t.members...)
+	defer func() { <-time.After(closePause) }()
+	m := anyOf(t.game, t.members...)
 	if m.session == 0 && t.percent(80) {
 		return t.fetch()
 	}
@@ -603,5 +639,5 @@ func (t *sharesGame) close() error {
 	if t.percent(50) {
 		return t.sendAcks(m, -1, "", acks)
 	}
-	return t.sendFetch(shareFetchMove{m: m, epoch: -1, acks: acks, maxBytes: choose[int32](t.game, 0, 1000), maxRecords: choose[int32](t.game, 0, 10)})
+	return t.sendFetch(shareFetchMove{m: m, epoch: -1, acks: acks, maxBytes: anyOf[int32](t.game, 0, 1000), maxRecords: anyOf[int32](t.game, 0, 10)})
 }

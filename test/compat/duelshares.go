@@ -12,12 +12,14 @@ import (
 )
 
 // sharesDuel has members of share groups join, fetch, acknowledge and leave, and others look at the groups and their offsets.
-// Locks and sessions last longer than a game.
+// Locks and sessions last longer than a game. With ack.durability=written Moldau finds all records in one place, and answers with as
+// many as there are; otherwise an answer may end where its journal does.
 var sharesDuel = discipline{name: "shares", prepare: prepareShares, play: playShares, settings: `group.share.assignment.interval.ms=0
 group.share.max.session.timeout.ms=3600000
 group.share.session.timeout.ms=600000
 group.share.max.record.lock.duration.ms=3600000
 group.share.record.lock.duration.ms=600000
+ack.durability=written
 `}
 
 // Numbers of a game of sharesDuel.
@@ -25,7 +27,7 @@ const (
 	sharesTopics  = 3
 	sharesGroups  = 2
 	sharesMembers = 2 // of each group
-	sharesMoves   = 50
+	sharesMoves   = 40
 	settleRounds  = 200
 	settlePause   = 15 * time.Millisecond
 	closePause    = 40 * time.Millisecond
@@ -40,6 +42,7 @@ type sharesGame struct {
 	groups  []*shareGroup
 	members []*shareMember
 	states  statesGame
+	over    bool // Kafka has failed with a NullPointerException, as it does at acknowledgements below all that was acquired
 }
 
 type shareTopic struct {
@@ -57,6 +60,7 @@ type shareGroup struct {
 
 	warmEpochs [2]int32 // of its sessions
 	warmed     shareKey // what is in them
+	crowded    bool     // two members have been there at once
 	stirred    bool     // something was done that takes heartbeats to settle
 }
 
@@ -72,7 +76,7 @@ type shareMember struct {
 	epoch   int32    // 0: has not joined
 	epochs  [2]int32 // while the group settles, on each side
 	topics  []string
-	session int32 // the next epoch of its share session, 0: none
+	session int32      // the next epoch of its share session, 0: none
 	parts   []shareKey // what is in that session
 	has     []held
 }
@@ -170,12 +174,13 @@ func playShares(g *game) error {
 	if err := t.begin(); err != nil {
 		return err
 	}
+	a := shareAdmin{t}
 	moves := []struct {
 		weight int
 		move   func() error
 	}{
 		{8, t.join}, {3, t.leave}, {4, t.beat}, {4, t.wrongBeat}, {20, t.fetch}, {18, t.acknowledge}, {4, t.close}, {6, t.produce}, {3, t.transact},
-		{3, t.describe}, {2, t.list}, {5, t.offsets}, {3, t.alterOffsets}, {2, t.deleteOffsets}, {2, t.deleteGroups}, {3, t.configure}, {5, t.state},
+		{3, a.describe}, {2, a.list}, {5, a.offsets}, {3, a.alterOffsets}, {2, a.deleteOffsets}, {2, a.deleteGroups}, {3, a.configure}, {5, t.state},
 	}
 	total := 0
 	for _, m := range moves {
@@ -191,7 +196,7 @@ func playShares(g *game) error {
 				break
 			}
 		}
-		if err := t.calm(); err != nil {
+		if err := t.calm(); err != nil || t.over {
 			return err
 		}
 	}
@@ -232,7 +237,7 @@ func (t *sharesGame) begin() error {
 		}
 		group.warmer = &shareMember{id: fmt.Sprintf("%s-warmer-%d", t.prefix, i), group: group, conn: 1 + sharesGroups*sharesMembers + i}
 		t.groups = append(t.groups, group)
-		if err := t.set(group.id, "share.auto.offset.reset", []string{"earliest", "earliest", "latest"}[t.rng.IntN(3)]); err != nil {
+		if err := (shareAdmin{t}).set(group.id, "share.auto.offset.reset", []string{"earliest", "earliest", "latest"}[t.rng.IntN(3)]); err != nil {
 			return err
 		}
 	}
@@ -260,7 +265,7 @@ func (t *sharesGame) known() error {
 			slices.SortFunc(r.Topics[i].Partitions, func(a, b kmsg.MetadataResponseTopicPartition) int { return cmp.Compare(a.Partition, b.Partition) })
 		}
 	}})
-	time.Sleep(latePause) // Kafka's coordinators learn of topics last
+	<-time.After(latePause) // Kafka's coordinators learn of topics last
 	return err
 }
 
@@ -319,8 +324,8 @@ func (p *player) id(topic string) (id [16]byte) {
 	return id
 }
 
-// named is what an id stands for.
-func (p *player) named(id [16]byte) string {
+// topicNamed is what an id stands for.
+func (p *player) topicNamed(id [16]byte) string {
 	value := hex.EncodeToString(id[:])
 	for _, name := range p.order {
 		if p.known[name] == value {
@@ -332,7 +337,7 @@ func (p *player) named(id [16]byte) string {
 
 // join has a member join, or join again, or change what it reads.
 func (t *sharesGame) join() error {
-	m := choose(t.game, t.members...)
+	m := anyOf(t.game, t.members...)
 	req := m.heartbeat()
 	if t.percent(70) {
 		req.MemberEpoch = 0
@@ -340,7 +345,7 @@ func (t *sharesGame) join() error {
 	m.topics = t.subscription()
 	req.SubscribedTopicNames = m.topics
 	if t.percent(20) {
-		rack := choose(t.game, "a", "")
+		rack := anyOf(t.game, "a", "")
 		req.RackID = &rack
 	}
 	return t.send(m, req)
@@ -373,9 +378,13 @@ func (t *sharesGame) send(m *shareMember, req *kmsg.ShareGroupHeartbeatRequest) 
 	return t.say(m.conn, req, func(p *player, resp kmsg.Response) {
 		r := resp.(*kmsg.ShareGroupHeartbeatResponse)
 		sortShareAssignment(p, r)
+		if m.group.crowded || m.group.joins(m) {
+			r.Assignment = nil // who gets what depends on the topics' ids, of which each broker makes its own
+		}
 		if r.ErrorCode == 0 {
 			m.epoch = max(r.MemberEpoch, 0)
 			m.epochs = [2]int32{m.epoch, m.epoch}
+			m.group.count()
 			m.group.stirred = true
 			r.HeartbeatIntervalMillis = 0 // ours is shorter while the group settles
 		}
@@ -390,19 +399,19 @@ func sortShareAssignment(p *player, r *kmsg.ShareGroupHeartbeatResponse) {
 		slices.Sort(tp.Partitions)
 	}
 	slices.SortFunc(r.Assignment.TopicPartitions, func(a, b kmsg.ShareGroupHeartbeatResponseAssignmentTopicPartition) int {
-		return cmp.Compare(p.named(a.TopicID), p.named(b.TopicID))
+		return cmp.Compare(p.topicNamed(a.TopicID), p.topicNamed(b.TopicID))
 	})
 }
 
 func (t *sharesGame) leave() error {
-	m := choose(t.game, t.members...)
+	m := anyOf(t.game, t.members...)
 	req := m.heartbeat()
 	req.MemberEpoch = -1
 	return t.send(m, req)
 }
 
 func (t *sharesGame) beat() error {
-	m := choose(t.game, t.members...)
+	m := anyOf(t.game, t.members...)
 	if m.epoch == 0 {
 		return t.join()
 	}
@@ -411,29 +420,29 @@ func (t *sharesGame) beat() error {
 
 // wrongBeat is a heartbeat with one thing wrong.
 func (t *sharesGame) wrongBeat() error {
-	m := choose(t.game, t.members...)
+	m := anyOf(t.game, t.members...)
 	req := m.heartbeat()
 	if t.percent(50) {
 		req.MemberEpoch = 0
 	}
 	switch t.rng.IntN(8) {
 	case 0:
-		req.GroupID = choose(t.game, "", " ", t.prefix+"-nobody's")
-		req.MemberEpoch = choose[int32](t.game, -1, 1, 5)
+		req.GroupID = anyOf(t.game, "", " ", t.prefix+"-nobody's")
+		req.MemberEpoch = anyOf[int32](t.game, -1, 1, 5)
 	case 1:
-		req.MemberID = choose(t.game, "", " ", "a-name-that-is-longer-than-a-uuid-may-be-in-hex")
+		req.MemberID = anyOf(t.game, "", " ", "a-name-that-is-longer-than-a-uuid-may-be-in-hex")
 	case 2:
-		req.MemberEpoch = choose(t.game, m.epoch+1, m.epoch+7, -2, -3, m.epoch-1)
+		req.MemberEpoch = anyOf(t.game, m.epoch+1, m.epoch+7, -2, -3, m.epoch-1)
 	case 3:
 		req.MemberID += "x"
-		req.MemberEpoch = choose[int32](t.game, -1, 1, m.epoch)
+		req.MemberEpoch = anyOf[int32](t.game, -1, 1, m.epoch)
 	case 4:
 		req.MemberEpoch, req.SubscribedTopicNames = 0, nil
 	case 5:
 		req.MemberEpoch, req.SubscribedTopicNames = 0, []string{}
 		m.topics = []string{}
 	case 6:
-		req.SubscribedTopicNames = []string{choose(t.game, "", "with space", ".", t.prefix+".nowhere")}
+		req.SubscribedTopicNames = []string{anyOf(t.game, "", "with space", ".", t.prefix+".nowhere")}
 		m.topics = req.SubscribedTopicNames
 	case 7:
 		rack := ""
@@ -461,7 +470,7 @@ func (t *sharesGame) calm() error {
 				}
 			}
 		}
-		if err := t.describeGroup(g.id); err != nil {
+		if err := (shareAdmin{t}).describeGroup(g.id); err != nil {
 			return err
 		}
 	}
@@ -493,9 +502,25 @@ func (t *sharesGame) calmGroup(g *shareGroup) error {
 		if quiet == 2 {
 			return nil
 		}
-		time.Sleep(settlePause)
+		<-time.After(settlePause)
 	}
 	return nil // the comparison will tell
+}
+
+// joins tells that another member is there already.
+func (g *shareGroup) joins(m *shareMember) bool {
+	return slices.ContainsFunc(g.members, func(o *shareMember) bool { return o != m && o.epoch > 0 })
+}
+
+// count notes whether a group has, or has had since it was empty, more than one member.
+func (g *shareGroup) count() {
+	n := 0
+	for _, m := range g.members {
+		if m.epoch > 0 {
+			n++
+		}
+	}
+	g.crowded = n > 1 || g.crowded && n > 0
 }
 
 // report sends a member's heartbeat to both, each with the epoch that it was told there.
@@ -555,5 +580,5 @@ func describeShares(ids ...string) *kmsg.ShareGroupDescribeRequest {
 	return req
 }
 
-// choose is one of some things.
-func choose[T any](g *game, of ...T) T { return of[g.rng.IntN(len(of))] }
+// anyOf is one of some things.
+func anyOf[T any](g *game, of ...T) T { return of[g.rng.IntN(len(of))] }

@@ -94,11 +94,11 @@ func checkFeatures(req *heartbeatRequest, version int16) *failure {
 func checkRequest(req *heartbeatRequest) *failure {
 	invalid := func(message string) *failure { return failed(wire.InvalidRequest, "%s", message) }
 	switch {
-	case req.MemberID == "":
+	case blank(req.MemberID):
 		return invalid("MemberId can't be empty.")
-	case req.GroupID == "":
+	case blank(req.GroupID):
 		return invalid("GroupId can't be empty.")
-	case req.RackID != nil && *req.RackID == "":
+	case req.RackID != nil && blank(*req.RackID):
 		return invalid("RackId can't be empty.")
 	case req.MemberEpoch == joinEpoch:
 		if f := checkJoin(req); f != nil {
@@ -120,14 +120,19 @@ func checkRequest(req *heartbeatRequest) *failure {
 	return nil
 }
 
+// blank is what Java's trim makes empty.
+func blank(s string) bool { return strings.TrimFunc(s, func(r rune) bool { return r <= ' ' }) == "" }
+
 func checkJoin(req *heartbeatRequest) *failure {
 	switch {
 	case req.RebalanceTimeoutMs == -1:
 		return failed(wire.InvalidRequest, "RebalanceTimeoutMs must be provided in first request.")
-	case len(req.ActiveTasks) > 0:
+	case req.ActiveTasks == nil || len(req.ActiveTasks) > 0:
 		return failed(wire.InvalidRequest, "ActiveTasks must be empty when (re-)joining.")
-	case len(req.StandbyTasks) > 0:
+	case req.StandbyTasks == nil || len(req.StandbyTasks) > 0:
 		return failed(wire.InvalidRequest, "StandbyTasks must be empty when (re-)joining.")
+	case req.WarmupTasks == nil:
+		return failed(wire.InvalidRequest, "WarmupTasks must be empty when (re-)joining.")
 	case req.Topology == nil:
 		return failed(wire.InvalidRequest, "Topology must be non-null when (re-)joining.")
 	}
@@ -154,6 +159,9 @@ func (g *group) find(id string) (*member, *failure) {
 
 // leave serves the heartbeat of a member that leaves.
 func (k *Groups) leave(req *heartbeatRequest, fx *base.Effects) (*heartbeatResponse, *failure) {
+	if _, ok := k.registry.TypeOf(req.GroupID); !ok && k.groups[req.GroupID] == nil {
+		return nil, failed(wire.GroupIDNotFound, "Group %s not found.", req.GroupID)
+	}
 	g, f := k.find(req.GroupID)
 	if f != nil {
 		return nil, f
@@ -182,6 +190,7 @@ type beat struct {
 
 	settings Settings
 	group    *group // in no table yet if it is new
+	fresh    bool   // the group is new
 	before   *member
 	after    member // what becomes of the member
 	was      progress
@@ -231,7 +240,7 @@ func (b *beat) findGroup() (f *failure) {
 			return failed(wire.GroupIDNotFound, "Group %s is not a streams group.", id)
 		}
 		b.vacate = ok
-		b.group = newGroup(strings.Clone(id))
+		b.group, b.fresh = newGroup(strings.Clone(id)), true
 	}
 	if b.group == nil {
 		if b.group, f = k.find(id); f != nil {
@@ -548,6 +557,9 @@ func (b *beat) answer() Answer {
 	if g.endpointEpoch != b.req.EndpointInformationEpoch {
 		resp.PartitionsByUserEndpoint = g.endpoints(b.groups.image)
 	}
+	if b.fresh { // as in Kafka, the epochs of endpoints begin with the second heartbeat
+		g.endpointEpoch = 0
+	}
 	resp.EndpointInformationEpoch = g.endpointEpoch
 	out := Answer{Response: resp}
 	if s := b.configured.status; s != nil {
@@ -573,6 +585,10 @@ func responseTasks(t tasks) []wire.StreamsGroupHeartbeatResponseTaskIds {
 }
 
 // endpoints tells where each member with an endpoint answers, and the partitions that its tasks read.
+//
+// Differs from Kafka: it fails with UNKNOWN_SERVER_ERROR when the first member of a streams group has an endpoint, or when
+// one has while the topology's source topics do not fit. So it does with topology epochs below zero, and copartition groups of
+// source topics that there are not.
 func (g *group) endpoints(img *metadata.Image) []wire.StreamsGroupHeartbeatResponseEndpointToPartitions {
 	out := []wire.StreamsGroupHeartbeatResponseEndpointToPartitions{}
 	for _, id := range g.sortedMembers() {

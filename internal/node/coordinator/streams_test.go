@@ -40,6 +40,8 @@ func streamsBeat(member string, epoch int32) *wire.StreamsGroupHeartbeatRequest 
 	m.GroupID, m.MemberID, m.MemberEpoch = "s", member, epoch
 	if epoch == 0 {
 		m.RebalanceTimeoutMs, m.ProcessID = 60_000, &member
+		none := []wire.StreamsGroupHeartbeatRequestTaskIds{}
+		m.ActiveTasks, m.StandbyTasks, m.WarmupTasks = none, none, none
 		m.Topology = &wire.StreamsGroupHeartbeatRequestTopology{
 			Subtopologies: []wire.StreamsGroupHeartbeatRequestSubtopology{{SubtopologyID: "0", SourceTopics: []string{"t"}}},
 		}
