@@ -645,7 +645,7 @@ func (t *dataGame) plain(p *player, d *dataTopic, records []byte) []byte {
 	rest := records
 	for len(rest) >= batchRecordsAt {
 		n := int(binary.BigEndian.Uint32(rest[batchLengthAt:])) + batchLengthAt + 4
-		if n > len(rest) {
+		if n > len(rest) || n < batchRecordsAt {
 			break
 		}
 		b := rest[:n]
@@ -667,7 +667,7 @@ func (t *dataGame) plain(p *player, d *dataTopic, records []byte) []byte {
 	var out []byte
 	for rest := records; len(rest) >= batchRecordsAt; {
 		n := int(binary.BigEndian.Uint32(rest[batchLengthAt:])) + batchLengthAt + 4
-		if n > len(rest) {
+		if n > len(rest) || n < batchRecordsAt {
 			break
 		}
 		b := rest[:n]
