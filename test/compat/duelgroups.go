@@ -351,7 +351,7 @@ func (t *groupGame) joinOf(mb *groupMember, wrong bool) *move {
 	}
 	m.parked = func() {
 		t.waits++
-		if !astray && m.conn == mb.conn {
+		if m.conn == mb.conn {
 			mb.phase = joining
 		}
 	}
@@ -419,7 +419,9 @@ func (t *groupGame) wrongJoin(mb *groupMember, req *kmsg.JoinGroupRequest) (id s
 	case 2, 3:
 		id = "nobody"
 	case 4:
-		id = t.idle().id
+		if id = "nobody"; mb.instance != nil { // else the other would wait without knowing
+			id = t.idle().id
+		}
 	case 5:
 		req.SessionTimeoutMillis = among(t, []int32{0, -1, 5_999, 1_800_001, 1<<31 - 1})
 	case 6:
@@ -443,6 +445,7 @@ func (t *groupGame) wrongJoin(mb *groupMember, req *kmsg.JoinGroupRequest) (id s
 		return id, false
 	case 10:
 		req.InstanceID = among(t, []*string{nil, kmsg.StringPtr("nobody's"), kmsg.StringPtr("static" + among(t, t.members).name), kmsg.StringPtr("")})
+		return id, false
 	case 11:
 		req.Reason = kmsg.StringPtr(strings.Repeat("why ", 100))
 		return id, false
