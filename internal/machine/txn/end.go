@@ -58,6 +58,8 @@ func (m *Machine) endClassic(now Time, t *txn, in *End, fx *Effects) (Producer, 
 }
 
 // endBump is EndTxn of a client that goes on with another epoch (KIP-890).
+//
+// Differs from Kafka: a client with the epoch before is taken for one that missed its answer only where such a client's transaction was ended.
 func (m *Machine) endBump(now Time, t *txn, in *End, fx *Effects) (Producer, wire.Code) {
 	none := Producer{noProducer, noEpoch}
 	bumped := t.version >= VersionBump
