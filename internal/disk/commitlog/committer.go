@@ -328,7 +328,8 @@ func (s *Store) finish(l *Log) settled {
 	if !r.direct && failed == nil {
 		l.publishTail(head)
 	} else if r.direct {
-		l.publishDirect(failed)
+		l.publishDirect(head, failed)
+		s.noteDirty(l, false)
 	}
 	if failed != nil {
 		s.rollBack(l, r.err)

@@ -121,7 +121,7 @@ func (l *Log) maxTimestamp() (place RecordPlace, found bool, err error) {
 			if i+1 < len(segs) {
 				limit = min(limit, segs[i+1].base)
 			}
-			ts, last, err = l.largestBetween(start, limit)
+			ts, last, err = largestBetween(l, start, limit)
 		}
 		if err != nil {
 			return RecordPlace{}, false, err
@@ -138,7 +138,7 @@ func (l *Log) maxTimestamp() (place RecordPlace, found bool, err error) {
 }
 
 // largestBetween is largest for a part of a log: the rest of a segment whose largest is deleted.
-func (l *Log) largestBetween(start, limit int64) (ts, offset int64, err error) {
+func largestBetween(l *Log, start, limit int64) (ts, offset int64, err error) {
 	ts = noTime
 	_, _, err = l.searchRecords(start, limit, func(e *record.EntryInfo) bool {
 		if e.MaxTimestamp > ts && e.LastOffset < limit {

@@ -33,7 +33,7 @@ func (l *Log) checkProducer(a *Append, b record.Batch) (done bool, err error) {
 		return false, nil
 	}
 	if b.IsControl() {
-		return false, l.checkMarker(a, b)
+		return false, checkMarker(l, a, b)
 	}
 	p, ok := idempotence.AppendOf(b)
 	if !ok {
@@ -56,7 +56,7 @@ func (l *Log) checkProducer(a *Append, b record.Batch) (done bool, err error) {
 	}
 }
 
-func (l *Log) checkMarker(a *Append, b record.Batch) error {
+func checkMarker(l *Log, a *Append, b record.Batch) error {
 	m, ok, err := markerOf(b)
 	if err != nil || !ok {
 		return err

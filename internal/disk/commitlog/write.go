@@ -69,7 +69,7 @@ func (l *Log) writeQueued() bool {
 func (l *Log) finishWritten(head, failed *Append, err error) {
 	var refused *Append
 	if failed != head {
-		l.publishDirectFrom(head, failed)
+		l.publishDirect(head, failed)
 	}
 	l.mu.Lock()
 	l.unsynced = true
@@ -289,13 +289,8 @@ func (l *Log) syncSegment(s *segment) error {
 	return l.syncName(s)
 }
 
-// publishDirect lets readers see what the round wrote directly, up to the first failed append.
-func (l *Log) publishDirect(failed *Append) {
-	l.publishDirectFrom(l.round.head, failed)
-	l.store.noteDirty(l, false)
-}
-
-func (l *Log) publishDirectFrom(head, failed *Append) {
+// publishDirect lets readers see what a round wrote directly, up to the first failed append.
+func (l *Log) publishDirect(head, failed *Append) {
 	l.mu.Lock()
 	for a := head; a != failed; a = a.next {
 		if !a.Duplicate {

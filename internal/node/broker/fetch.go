@@ -219,7 +219,7 @@ func (op *fetch) begin(usesIDs bool) {
 	for i := range op.asked {
 		s.put(&op.asked[i])
 	}
-	s.walks(op.b.rules())
+	s.walks(rulesOf(op.b))
 	op.ring()
 }
 
@@ -272,7 +272,7 @@ func (op *fetch) update() wire.Code {
 		op.session, op.full = nil, true
 		return wire.None
 	}
-	if op.session.walks(op.b.rules()) {
+	if op.session.walks(rulesOf(op.b)) {
 		op.ring()
 	} else {
 		op.hear()

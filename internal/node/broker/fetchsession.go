@@ -267,8 +267,8 @@ func (c *sessionCache) remove(id int32) {
 	c.mu.Unlock()
 }
 
-// rules are those of access, nil where everybody may do everything.
-func (b *Broker) rules() *acl.Set {
+// rulesOf are the rules of access, nil where everybody may do everything.
+func rulesOf(b *Broker) *acl.Set {
 	if b.authorizer == nil {
 		return nil
 	}
