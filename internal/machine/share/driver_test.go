@@ -227,10 +227,13 @@ func (d *driver) advance(ms int64) {
 	}
 }
 
-func (d *driver) alter(id, topic string, at int64) {
-	req := &wire.AlterShareGroupOffsetsRequest{GroupID: id, Topics: []wire.AlterShareGroupOffsetsRequestTopic{
-		{TopicName: topic, Partitions: []wire.AlterShareGroupOffsetsRequestPartition{{PartitionIndex: 0, StartOffset: at}, {PartitionIndex: 7, StartOffset: at}}},
-	}}
+// alter sets the offsets of a partition that there is and of one that there is not; bad leaves out the first.
+func (d *driver) alter(id, topic string, at int64, bad bool) {
+	partitions := []wire.AlterShareGroupOffsetsRequestPartition{{PartitionIndex: 0, StartOffset: at}, {PartitionIndex: 7, StartOffset: at}}
+	if bad {
+		partitions = partitions[1:]
+	}
+	req := &wire.AlterShareGroupOffsetsRequest{GroupID: id, Topics: []wire.AlterShareGroupOffsetsRequestTopic{{TopicName: topic, Partitions: partitions}}}
 	var fx group.Effects
 	resp, ask := d.groups.AlterOffsets(d.now, req, &fx)
 	if resp.ErrorCode != wire.None {
@@ -415,7 +418,8 @@ func (d *driver) step(t *testing.T, words []string) {
 	case "advance":
 		d.advance(a.number("ms", 1000))
 	case "alter":
-		d.alter(a["g"], a["t"], a.number("at", 0))
+		_, bad := a["bad"]
+		d.alter(a["g"], a["t"], a.number("at", 0), bad)
 	case "delete-offsets":
 		_, bad := a["bad"]
 		d.deleteOffsets(a["g"], topics, !bad)
@@ -526,7 +530,7 @@ func (d *driver) randomStep(rng *rand.Rand) {
 	case 10:
 		d.advance(rng.Int64N(30_000))
 	case 11:
-		d.alter(id, names[rng.IntN(3)], rng.Int64N(100))
+		d.alter(id, names[rng.IntN(3)], rng.Int64N(100), rng.IntN(4) == 0)
 	case 12:
 		d.deleteOffsets(id, names[:1+rng.IntN(3)], rng.IntN(2) == 0)
 	case 13:

@@ -62,7 +62,7 @@ func TestEachPrefixIsAState(t *testing.T) {
 	d.beat("g", "m1", e, nil, "c")
 	d.beat("g", "m2", -1, nil, "c")
 	d.beat("g", "m1", -1, nil, "c")
-	d.alter("g", "a", 5)
+	d.alter("g", "a", 5, false)
 	d.answer(true)
 	d.deleteOffsets("g", []string{"a"}, true)
 	d.delete("g", true)

@@ -314,12 +314,13 @@ func (g *Groups) AlterOffsets(now group.Time, req *wire.AlterShareGroupOffsetsRe
 		resp.ErrorCode, resp.ErrorMessage = bad.Code, bad.Message()
 		return resp, nil
 	}
-	next := sg.states.clone()
+	next, known := sg.states.clone(), false
 	initialize = &wire.InitializeShareGroupStateRequest{GroupID: sg.id}
 	topics := mergeTopics(req.Topics)
 	for i := range topics {
 		topic, out, data := g.alterTopic(&topics[i], sg.epoch)
 		resp.Responses = append(resp.Responses, out)
+		known = known || topic != nil
 		if len(data.Partitions) == 0 {
 			continue
 		}
@@ -331,12 +332,14 @@ func (g *Groups) AlterOffsets(now group.Time, req *wire.AlterShareGroupOffsetsRe
 		delete(next.deleting, topic.ID)
 		initialize.Topics = append(initialize.Topics, data)
 	}
+	if known { // as in Kafka a topic that there is makes the group, even if none of its partitions is right
+		t := &step{g: g, sg: sg, now: now, fx: fx}
+		t.putStates(next)
+		t.done()
+	}
 	if len(initialize.Topics) == 0 {
 		return resp, nil
 	}
-	t := &step{g: g, sg: sg, now: now, fx: fx}
-	t.putStates(next)
-	t.done()
 	return resp, initialize
 }
 
