@@ -133,6 +133,8 @@ func checkSubtopology(s *wire.StreamsGroupHeartbeatRequestSubtopology) *failure 
 			return failed(wire.StreamsInvalidTopology, "Repartition topic %s cannot have %d partitions.", t.Name, t.Partitions)
 		}
 	}
+	// Differs from Kafka: StreamsGroupHeartbeat answers STREAMS_INVALID_TOPOLOGY to a copartition group that names topics the
+	// subtopology does not have. Kafka fails with UNKNOWN_SERVER_ERROR.
 	for _, c := range s.CopartitionGroups {
 		for _, i := range c.SourceTopics {
 			if i < 0 || int(i) >= len(s.SourceTopics) {
