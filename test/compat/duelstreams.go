@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -12,7 +11,7 @@ import (
 )
 
 // streamsDuel has members of streams groups join with topologies good and bad, take and give tasks, and leave.
-var streamsDuel = discipline{name: "streams", prepare: prepareShares, play: playStreams, settings: `group.streams.initial.rebalance.delay.ms=0
+var streamsDuel = discipline{name: "streams", prompt: true, prepare: prepareShares, play: playStreams, settings: `group.streams.initial.rebalance.delay.ms=0
 group.streams.assignment.interval.ms=0
 group.streams.max.session.timeout.ms=3600000
 group.streams.session.timeout.ms=600000
@@ -20,11 +19,14 @@ group.streams.session.timeout.ms=600000
 
 // Numbers of a game of streamsDuel.
 const (
-	streamsGroups   = 2
-	streamsMembers  = 3
-	streamsMoves    = 35
-	streamsQuiet    = 3  // rounds of heartbeats without news after which a group is settled
-	streamsNotReady = 20 // of one that misses topics, which may be on their way
+	streamsGroups  = 2
+	streamsMembers = 3
+	streamsMoves   = 35
+	// Rounds of heartbeats without news after which a group is settled, one that was told of a change by a broker that may learn of it
+	// late, and one that stays different.
+	streamsQuiet, streamsLate, streamsPatience = 1, 3, 40
+
+	missingInternalTopics = 3 // the status
 )
 
 // streamsGame is what a game of streamsDuel knows.
@@ -39,18 +41,18 @@ type streamsGroup struct {
 	id       string
 	members  []*streamsMember
 	topology kmsg.StreamsGroupHeartbeatRequestTopology
-	several  bool // members, see crowded
 	stirred  bool
+	late     bool // what stirred it may be known late
 	// endpoints tells that members other than the first have some. Then their sources are there and fit: Kafka fails otherwise.
 	endpoints bool
 }
 
 type streamsMember struct {
-	id    string
-	group *streamsGroup
-	conn  int
-	in    bool
-	sides [2]streamsSide
+	id, process string
+	group       *streamsGroup
+	conn        int
+	in          bool
+	sides       [2]streamsSide
 }
 
 // streamsSide is what one broker told a member.
@@ -100,7 +102,10 @@ func (t *streamsGame) begin() error {
 	for i := range streamsGroups {
 		g := &streamsGroup{id: fmt.Sprintf("%s-%d", t.prefix, i), endpoints: t.percent(40)}
 		for k := range streamsMembers {
-			m := &streamsMember{id: fmt.Sprintf("%s-m%d%d", t.prefix, i, k), group: g, conn: 1 + i*streamsMembers + k}
+			at := i*streamsMembers + k
+			m := &streamsMember{id: inBucket(fmt.Sprintf("%s-m%d", t.prefix, at), k), group: g, conn: 1 + at}
+			of := t.rng.IntN(k + 1) // some share a process
+			m.process = inBucket(fmt.Sprintf("process-%d", of), of)
 			g.members = append(g.members, m)
 			t.members = append(t.members, m)
 		}
@@ -152,17 +157,13 @@ func (t *streamsGame) create(numbers ...int) error {
 // coordinator and ceases to be.
 func (t *streamsGame) probe(like string) error {
 	shard := func(id string) int32 {
-		hash := int32(0)
-		for _, c := range []byte(id) {
-			hash = 31*hash + int32(c)
-		}
-		return (hash & 0x7fffffff) % 4 // as broker.go sets offsets.topic.num.partitions
+		return (javaHash(id) & 0x7fffffff) % 4 // as broker.go sets offsets.topic.num.partitions
 	}
 	id := ""
 	for i := 0; id == "" || shard(id) != shard(like); i++ {
 		id = fmt.Sprintf("probe-%s-%d-%d", like, len(t.sources), i)
 	}
-	m := &streamsMember{id: "probe", group: &streamsGroup{id: id}}
+	m := &streamsMember{id: "probe", process: "probe", group: &streamsGroup{id: id}}
 	top := kmsg.NewStreamsGroupHeartbeatRequestTopology()
 	top.Epoch = 1
 	for i, source := range t.sources {
@@ -192,13 +193,33 @@ func (t *streamsGame) probe(like string) error {
 	return nil
 }
 
+// inBucket lengthens a name until a hash table of Java's, of four buckets or sixteen, keeps it in the given one. Kafka's assignor
+// treats members and processes that are equally loaded in the order of their buckets, Moldau's in that of their names: names for
+// which both orders are the same get the same tasks.
+func inBucket(name string, bucket int) string {
+	for i := 0; ; i++ {
+		s := fmt.Sprintf("%s-%d", name, i)
+		hash := uint32(javaHash(s))
+		if (hash^hash>>16)%16 == uint32(bucket) {
+			return s
+		}
+	}
+}
+
+func javaHash(s string) (hash int32) {
+	for _, c := range []byte(s) {
+		hash = 31*hash + int32(c)
+	}
+	return hash
+}
+
 // addTopic makes a topic that topologies may have waited for.
 func (t *streamsGame) addTopic() error {
 	if len(t.sources) >= 5 {
 		return nil
 	}
 	for _, g := range t.groups {
-		g.stirred = true
+		g.stirred, g.late = true, true
 	}
 	return t.create(len(t.sources))
 }
@@ -281,7 +302,10 @@ func (t *streamsGame) joining(m *streamsMember) *kmsg.StreamsGroupHeartbeatReque
 	req.Group, req.MemberID, req.RebalanceTimeoutMillis = m.group.id, m.id, 600_000
 	top := m.group.topology
 	req.Topology = &top
-	process := "process of " + m.id
+	process := m.process
+	if len(m.group.members) > 0 && t.percent(15) {
+		process = anyOf(t.game, m.group.members...).process
+	}
 	req.ProcessID = &process
 	req.ActiveTasks, req.StandbyTasks, req.WarmupTasks = []kmsg.TaskIDs{}, []kmsg.TaskIDs{}, []kmsg.TaskIDs{}
 	if m.group.endpoints && t.percent(50) && slices.ContainsFunc(m.group.members, func(o *streamsMember) bool { return o.in && o != m }) {
@@ -303,6 +327,11 @@ func (t *streamsGame) joining(m *streamsMember) *kmsg.StreamsGroupHeartbeatReque
 
 // send sends a heartbeat and notes what came of it.
 func (t *streamsGame) send(m *streamsMember, build func(side int) *kmsg.StreamsGroupHeartbeatRequest) error {
+	return t.sendLearn(m, build, nil)
+}
+
+// sendLearn is send, and has the answers changed before they are compared.
+func (t *streamsGame) sendLearn(m *streamsMember, build func(side int) *kmsg.StreamsGroupHeartbeatRequest, learn func(r *kmsg.StreamsGroupHeartbeatResponse)) error {
 	return t.build(m.conn, func(p *player) kmsg.Request { return build(t.side(p)) }, func(p *player, resp kmsg.Response) {
 		r := resp.(*kmsg.StreamsGroupHeartbeatResponse)
 		tidyStreams(r)
@@ -310,53 +339,12 @@ func (t *streamsGame) send(m *streamsMember, build func(side int) *kmsg.StreamsG
 			return
 		}
 		m.note(t.side(p), r)
-		if t.crowded(m.group) {
-			r.ActiveTasks, r.StandbyTasks, r.WarmupTasks = nil, nil, nil
-			r.EndpointInformationEpoch, r.PartitionsByUserEndpoint = 0, nil
+		if learn != nil {
+			learn(r)
 		}
 		r.HeartbeatIntervalMillis = 0 // ours is shorter while the group settles
 		m.group.stirred = true
 	})
-}
-
-// crowded tells that a group may have had several members at once. Which tasks each gets then depends, within what is fair and
-// sticky, on the order of Java's hash tables.
-func (t *streamsGame) crowded(g *streamsGroup) bool {
-	n := 0
-	for _, m := range g.members {
-		if m.in {
-			n++
-		}
-	}
-	g.several = n > 1 || g.several && n > 0
-	return g.several
-}
-
-// blur leaves of the members' tasks how many each has, and which there are.
-func blur(members []kmsg.StreamsGroupDescribeResponseGroupMember) {
-	all := map[string]bool{}
-	for k := range members {
-		m := &members[k]
-		for i, a := range []*kmsg.StreamsAssignment{&m.Assignment, &m.TargetAssignment} {
-			count := kmsg.TaskIDs{}
-			for kind, tasks := range [][]kmsg.TaskIDs{a.ActiveTasks, a.StandbyTasks, a.WarmupTasks} {
-				n := 0
-				for _, task := range tasks {
-					n += len(task.Partitions)
-					for _, p := range task.Partitions {
-						all[fmt.Sprint(i, kind, task.SubtopologyID, p)] = true
-					}
-				}
-				count.Partitions = append(count.Partitions, int32(n))
-			}
-			*a = kmsg.StreamsAssignment{ActiveTasks: []kmsg.TaskIDs{count}}
-		}
-	}
-	if len(members) > 0 {
-		for _, name := range slices.Sorted(maps.Keys(all)) {
-			members[0].Assignment.StandbyTasks = append(members[0].Assignment.StandbyTasks, kmsg.TaskIDs{SubtopologyID: name})
-		}
-	}
 }
 
 // note remembers what a member was told.
@@ -455,7 +443,7 @@ func (t *streamsGame) wrong() error {
 	m := anyOf(t.game, t.members...)
 	join := t.joining(m)
 	n, k := t.rng.IntN(26), t.rng.IntN(100)
-	return t.send(m, func(side int) *kmsg.StreamsGroupHeartbeatRequest {
+	return t.sendLearn(m, func(side int) *kmsg.StreamsGroupHeartbeatRequest {
 		req := m.request(side)
 		if n < 16 {
 			copied := *join
@@ -466,6 +454,11 @@ func (t *streamsGame) wrong() error {
 		}
 		t.spoil(req, n, k)
 		return req
+	}, func(r *kmsg.StreamsGroupHeartbeatResponse) {
+		if n == 16 || n == 19 || n == 21 {
+			// Moldau tells members their tasks again that show, by epoch or tasks, that they missed an answer.
+			r.ActiveTasks, r.StandbyTasks, r.WarmupTasks = nil, nil, nil
+		}
 	})
 }
 
@@ -478,7 +471,7 @@ func (t *streamsGame) spoil(req *kmsg.StreamsGroupHeartbeatRequest, n, k int) {
 	text := func(s string) *string { return &s }
 	switch n {
 	case 0:
-		req.Group = []string{"", " ", "x"}[k%3]
+		req.Group = []string{"", " ", "other group of " + req.MemberID}[k%3]
 	case 1:
 		req.MemberID = []string{"", " "}[k%2]
 	case 2:
@@ -499,6 +492,7 @@ func (t *streamsGame) spoil(req *kmsg.StreamsGroupHeartbeatRequest, n, k int) {
 		req.Topology.Epoch += []int32{1, -1, 5}[k%3]
 	case 10:
 		first.SourceTopics = [][]string{{}, {""}, {"with space"}, {t.prefix + ".nowhere"}}[k%4]
+		first.CopartitionGroups = nil // Kafka fails on what these do not have, and Moldau says what is wrong
 	case 11:
 		first.CopartitionGroups = nil
 	case 12:
@@ -571,48 +565,80 @@ func (t *streamsGame) calm() error {
 	return nil
 }
 
+// calmGroup has the members of a group report until there is nothing new on either side, and both sides say the same. Where one may
+// not know yet what was changed, or internal topics are on their way, it waits longer.
 func (t *streamsGame) calmGroup(g *streamsGroup) error {
+	quiet, enough := 0, streamsQuiet
+	if g.late {
+		enough = streamsLate
+	}
+	g.late = false
 	last := [2]string{}
-	quiet := 0
 	for range settleRounds {
-		news, unready := false, false
-		for i, p := range t.sides {
-			for _, m := range g.members {
-				if !m.in {
-					continue
-				}
-				resp, err := t.one(p, m.conn, m.request(i))
-				if err != nil {
-					return err
-				}
-				r := resp.(*kmsg.StreamsGroupHeartbeatResponse)
-				tidyStreams(r)
-				if r.ErrorCode != 0 {
-					continue // told in the comparison
-				}
-				m.note(i, r)
-				news = news || m.sides[i].news
-			}
-			resp, err := t.one(p, 0, describeStreams(g.id))
+		news, creating := false, false
+		for i := range t.sides {
+			waits, err := t.round(g, i)
 			if err != nil {
 				return err
 			}
-			d := resp.(*kmsg.StreamsGroupDescribeResponse)
-			tidyDescription(d)
-			text := p.text(d)
-			unready = unready || d.Groups[0].State == "NotReady"
-			news = news || text != last[i] || d.Groups[0].State == "Reconciling" || d.Groups[0].State == "Assigning"
+			creating = creating || waits
+			text, moving, err := t.state(g, i)
+			if err != nil {
+				return err
+			}
+			for _, m := range g.members {
+				news = news || m.in && m.sides[i].news
+			}
+			news = news || moving || text != last[i]
 			last[i] = text
 		}
 		if quiet++; news {
 			quiet = 0
 		}
-		if quiet >= streamsQuiet && !unready || quiet >= streamsNotReady && last[0] == last[1] {
+		same := last[0] == last[1] && !creating
+		if same && quiet >= enough || quiet >= streamsPatience {
 			return nil
 		}
-		<-time.After(settlePause)
+		if !same || enough > streamsQuiet {
+			<-time.After(settlePause)
+		}
 	}
 	return nil // the comparison will tell
+}
+
+// round has the members of a group report to one side once, and tells whether the group waits for internal topics.
+func (t *streamsGame) round(g *streamsGroup, side int) (creating bool, err error) {
+	for _, m := range g.members {
+		if !m.in {
+			continue
+		}
+		resp, err := t.one(t.sides[side], m.conn, m.request(side))
+		if err != nil {
+			return false, err
+		}
+		r := resp.(*kmsg.StreamsGroupHeartbeatResponse)
+		tidyStreams(r)
+		if r.ErrorCode != 0 {
+			continue // told in the comparison
+		}
+		m.note(side, r)
+		for _, s := range r.Status {
+			creating = creating || s.StatusCode == missingInternalTopics
+		}
+	}
+	return creating, nil
+}
+
+// state is how one side describes a group, and whether it says that tasks move.
+func (t *streamsGame) state(g *streamsGroup, side int) (text string, moving bool, err error) {
+	resp, err := t.one(t.sides[side], 0, describeStreams(g.id))
+	if err != nil {
+		return "", false, err
+	}
+	d := resp.(*kmsg.StreamsGroupDescribeResponse)
+	tidyDescription(d)
+	state := d.Groups[0].State
+	return t.sides[side].text(d), state == "Reconciling" || state == "Assigning", nil
 }
 
 func describeStreams(ids ...string) *kmsg.StreamsGroupDescribeRequest {
@@ -649,14 +675,7 @@ func (t *streamsGame) groupID() string {
 
 func (t *streamsGame) describeGroup(ids ...string) error {
 	return t.build(0, func(*player) kmsg.Request { return describeStreams(ids...) }, func(_ *player, resp kmsg.Response) {
-		r := resp.(*kmsg.StreamsGroupDescribeResponse)
-		tidyDescription(r)
-		for i := range r.Groups {
-			at := slices.IndexFunc(t.groups, func(g *streamsGroup) bool { return g.id == r.Groups[i].Group })
-			if at >= 0 && t.crowded(t.groups[at]) {
-				blur(r.Groups[i].Members)
-			}
-		}
+		tidyDescription(resp.(*kmsg.StreamsGroupDescribeResponse))
 	})
 }
 
@@ -686,6 +705,9 @@ func (t *streamsGame) list() error {
 	return t.build(0, func(*player) kmsg.Request { return req }, func(_ *player, resp kmsg.Response) {
 		r := resp.(*kmsg.ListGroupsResponse)
 		r.Groups = slices.DeleteFunc(r.Groups, func(g kmsg.ListGroupsResponseGroup) bool { return !strings.HasPrefix(g.Group, t.prefix+"-") })
+		if len(r.Groups) == 0 {
+			r.Groups = nil // where there were none of other games either
+		}
 		slices.SortFunc(r.Groups, func(a, b kmsg.ListGroupsResponseGroup) int { return cmp.Compare(a.Group, b.Group) })
 	})
 }
@@ -695,7 +717,7 @@ func (t *streamsGame) configure() error {
 	g := anyOf(t.game, t.groups...)
 	s := anyOf(t.game, []string{"streams.num.standby.replicas", "0", "1", "2", "3", "-1"}, []string{"streams.session.timeout.ms", "600000", "1"},
 		[]string{"streams.heartbeat.interval.ms", "500", "1000", "1"}, []string{"streams.nothing", "1"})
-	g.stirred = true
+	g.stirred, g.late = true, true
 	sh := shareAdmin{&sharesGame{game: t.game}}
 	if err := sh.set(g.id, s[0], anyOf(t.game, s[1:]...)); err != nil {
 		return err
