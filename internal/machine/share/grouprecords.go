@@ -58,7 +58,7 @@ func (t *step) putCurrent(id string, epoch, previous int32, a assign.Assignment)
 
 func newShareGroup(id string) *shareGroup {
 	return &shareGroup{
-		id: id, epoch: firstEpoch, assignedEpoch: -1, members: map[string]*member{}, targets: map[string]assign.Assignment{}, reads: map[string]int{},
+		id: id, epoch: firstEpoch, assignedEpoch: firstEpoch, members: map[string]*member{}, targets: map[string]assign.Assignment{}, reads: map[string]int{},
 		stale: true,
 	}
 }

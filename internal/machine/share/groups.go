@@ -85,7 +85,7 @@ type shareGroup struct {
 	id            string
 	epoch         int32
 	hash          int64 // of the topics as of the epoch
-	assignedEpoch int32 // that the targets are for, -1 before the first
+	assignedEpoch int32 // that the targets are for, firstEpoch before there are any
 	assignedAt    int64 // wall time, 0 before the first
 	members       map[string]*member
 	targets       map[string]assign.Assignment

@@ -101,6 +101,11 @@ func (c *Groups) summarize(ask *wire.ReadShareGroupStateSummaryRequest, out *wir
 		fill(noSummary(ask))
 		return
 	}
+	if ask.GroupID == "" { // as Kafka says it; the share coordinator leaves such questions without answer
+		out.ErrorCode, out.ErrorMessage = wire.UnknownServerError, codeText(wire.UnknownServerError)
+		done()
+		return
+	}
 	c.insist(func(last bool, next func(bool)) {
 		c.shareParts.Shares.ReadShareGroupStateSummary(ask, Client{}, 0, func(resp *wire.ReadShareGroupStateSummaryResponse) {
 			again := false
