@@ -577,12 +577,70 @@ func (w *compacted) kept() int {
 	return n
 }
 
+// drawnTB tells rapid of a failure, so that it looks for a shorter history and says which.
+type drawnTB struct {
+	testing.TB
+	rt *rapid.T
+}
+
+func (t drawnTB) Fatal(args ...any)                 { t.rt.Fatal(args...) }
+func (t drawnTB) Fatalf(format string, args ...any) { t.rt.Fatalf(format, args...) }
+
 func TestCompactionModel(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		numbers := rapid.IntRange(0, 1<<20)
-		w := newCompacted(t, 1, func(n int) int { return numbers.Draw(rt, "n") % n })
+		w := newCompacted(drawnTB{t, rt}, 1, func(n int) int { return numbers.Draw(rt, "n") % n })
 		w.lives(40)
 	})
+}
+
+// TestTimesThatAPowerCutTook: where the end of a .timeindex is lost and that of the .index is not, what lies behind the last
+// entry for a time is looked at again: a record with a greater time may be there.
+func TestTimesThatAPowerCutTook(t *testing.T) {
+	w := newCompacted(t, 1, func(int) int { return 1 })
+	begin := w.hand.Now().UnixMilli()
+	write := func(ts int64) int64 {
+		b := record.NewBuilder(nil, record.Options{})
+		b.Append(ts, []byte("key"), bytes.Repeat([]byte{'v'}, 150))
+		data, err := b.Finish()
+		if err != nil {
+			t.Fatal(err)
+		}
+		a := w.append(data, commitlog.Client)
+		if a.Err != nil {
+			t.Fatal(a.Err)
+		}
+		w.end = a.LastOffset + 1
+		return a.BaseOffset
+	}
+	latest := int64(0)
+	for i := range int64(12) {
+		if write(begin + i); i == 8 {
+			latest = write(begin + 1000)
+		}
+	}
+	if err := w.store.Checkpoint(); err != nil {
+		t.Fatal(err)
+	}
+	w.hand.Kill()
+	f, err := w.disk.Edit("/data/" + compactedTopic + "-0/00000000000000000000.timeindex")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(f.Truncate(2*12), f.Sync(), f.Close()); err != nil {
+		t.Fatal(err)
+	}
+	w.disk.Crash()
+	w.hand = clock.NewHand(2)
+	w.open()
+	for i := range int64(4) {
+		write(begin + 100 + i)
+	}
+	place, found, err := w.log.OffsetForTimestamp(begin + 500)
+	if err != nil || !found || place.Offset != latest {
+		t.Fatalf("the record of the time is at %d, %+v was found (%v, %v)", latest, place, found, err)
+	}
+	w.hand.Kill()
 }
 
 // ready makes a log with much to clean and nothing under way.

@@ -128,12 +128,21 @@ func (d *logLoad) trimIndex(s *segment, end int64) (from int64, err error) {
 		d.note("the index of %s does not lead to its batches and is rebuilt", s.log.path)
 		n, last, misled = 0, offsetEntry{}, true
 	}
-	times, lastTime, err := d.trimTimes(s, n, last, d.clean && !misled)
+	whole := d.clean && !misled
+	times, lastTime, err := d.trimTimes(s, n, last, whole)
 	if err != nil {
 		return 0, err
 	}
 	if times == 0 {
 		n, last = 0, offsetEntry{}
+	} else if !whole {
+		if n, last, err = d.timedOffsets(x, n, lastTime); err != nil {
+			return 0, err
+		}
+		if !d.leads(s, last, end) { // torn in the middle
+			d.note("the index of %s does not lead to its batches and is rebuilt", s.log.path)
+			n, times, last = 0, 0, offsetEntry{}
+		}
 	}
 	if err := l.truncateFile(&x.offsets, int64(n)*offsetEntryBytes); err != nil {
 		return 0, err
@@ -217,6 +226,29 @@ func (d *logLoad) trimTimes(s *segment, n int, lastOffset offsetEntry, whole boo
 		}
 	}
 	return count, last, err
+}
+
+// timedOffsets counts the .index entries up to the one that was made with the last .timeindex entry. Of those behind it nobody
+// knows whether there were no greater times, or a power cut took the entries that told of them.
+func (d *logLoad) timedOffsets(x *index, n int, lastTime timeEntry) (int, offsetEntry, error) {
+	f, err := d.log.store.files.hold(&x.offsets)
+	if err != nil {
+		return 0, offsetEntry{}, err
+	}
+	defer x.offsets.release()
+	var readErr error
+	var last offsetEntry
+	i := sort.Search(n-1, func(i int) bool {
+		e, err := readOffsetEntry(f, i)
+		if err != nil {
+			readErr = err
+		}
+		return e.offset >= lastTime.offset
+	})
+	if last, err = readOffsetEntry(f, i); err != nil {
+		readErr = err
+	}
+	return i + 1, last, readErr
 }
 
 // truncateFile cuts a file to a size if it is longer.
