@@ -27,12 +27,13 @@ const (
 	sharesTopics  = 3
 	sharesGroups  = 2
 	sharesMembers = 2 // of each group
-	sharesMoves   = 40
+	sharesMoves   = 24
 	settleRounds  = 200
-	settlePause   = 15 * time.Millisecond
-	closePause    = 40 * time.Millisecond
-	warmRounds    = 3
-	warmWait      = 50 // ms that each fetch waits that has a share partition loaded
+	settlePause   = 10 * time.Millisecond
+	closePause    = 30 * time.Millisecond
+	fetchPause    = 5 * time.Millisecond // Kafka lets go of a share partition just after it has answered a fetch
+	warmRounds    = 100
+	warmWait      = 20 // ms that each fetch waits that has a share partition loaded
 )
 
 // sharesGame is what a game of sharesDuel knows.
@@ -58,10 +59,8 @@ type shareGroup struct {
 	warm    map[shareKey]bool // those that brokers have loaded
 	warmer  *shareMember      // nobody but a first reader, whose session keeps brokers from forgetting what they loaded
 
-	warmEpochs [2]int32 // of its sessions
-	warmed     shareKey // what is in them
-	crowded    bool     // two members have been there at once
-	stirred    bool     // something was done that takes heartbeats to settle
+	crowded bool // two members have been there at once
+	stirred bool // something was done that takes heartbeats to settle
 }
 
 type shareKey struct {
@@ -543,8 +542,11 @@ func (t *sharesGame) report(m *shareMember) error {
 // settled tells that a group is stable and has assigned every partition that its members read.
 func (t *sharesGame) settled(p *player, resp *kmsg.ShareGroupDescribeResponse) bool {
 	g := resp.Groups[0]
-	if g.ErrorCode != 0 || g.GroupEpoch != g.AssignmentEpoch {
-		return g.ErrorCode != 0
+	if g.ErrorCode != 0 || len(g.Members) == 0 {
+		return true
+	}
+	if g.GroupEpoch != g.AssignmentEpoch {
+		return false
 	}
 	missing := map[string]int{}
 	for _, m := range g.Members {

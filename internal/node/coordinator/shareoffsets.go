@@ -73,6 +73,9 @@ func (c *Groups) describeOffsets(in *wire.DescribeShareGroupOffsetsRequestGroup,
 }
 
 // summarize asks the share coordinator and fills in the answer.
+//
+// Differs from Kafka: DescribeShareGroupOffsets answers INVALID_GROUP_ID for topics of a group without name; Kafka fails with
+// UNKNOWN_SERVER_ERROR.
 func (c *Groups) summarize(ask *wire.ReadShareGroupStateSummaryRequest, out *wire.DescribeShareGroupOffsetsResponseGroup,
 	unknown []wire.DescribeShareGroupOffsetsResponseTopic, done func(),
 ) {
@@ -101,8 +104,8 @@ func (c *Groups) summarize(ask *wire.ReadShareGroupStateSummaryRequest, out *wir
 		fill(noSummary(ask))
 		return
 	}
-	if ask.GroupID == "" { // as Kafka says it; the share coordinator leaves such questions without answer
-		out.ErrorCode, out.ErrorMessage = wire.UnknownServerError, codeText(wire.UnknownServerError)
+	if ask.GroupID == "" { // the share coordinator leaves such questions without answer
+		out.ErrorCode, out.ErrorMessage = wire.InvalidGroupID, codeText(wire.InvalidGroupID)
 		done()
 		return
 	}
