@@ -36,3 +36,18 @@ func TestListTypes(t *testing.T) {
 		t.Errorf("other types: %v", got)
 	}
 }
+
+// TestNotReady shows the two names of the state of a streams group whose topics are missing.
+func TestNotReady(t *testing.T) {
+	for _, c := range []struct {
+		name, state string
+		want        bool
+	}{
+		{"not_ready", notReady, true}, {"NOT_READY ", notReady, true}, {"NotReady", notReady, true}, {"not ready", notReady, false},
+		{"not_ready", "Stable", false}, {"stable", "Stable", true},
+	} {
+		if got := namesState([]string{"dead", c.name}, c.state); got != c.want {
+			t.Errorf("%q for a group that is %s: %v", c.name, c.state, got)
+		}
+	}
+}

@@ -194,6 +194,9 @@ func (fx *Effects) Record(records ...Record) {
 	fx.Writes = append(fx.Writes, Write{Applied: true, Records: slices.Clone(records)})
 }
 
+// notReady is the state of a streams group whose topics are missing or wrong.
+const notReady = "NotReady"
+
 // listKinds lists the groups of all kinds, in order.
 func (ks *kinds) listKinds(states, types []string) []wire.ListGroupsResponseListedGroup {
 	var list []wire.ListGroupsResponseListedGroup
@@ -202,7 +205,7 @@ func (ks *kinds) listKinds(states, types []string) []wire.ListGroupsResponseList
 			continue
 		}
 		for _, id := range k.IDs() {
-			if state := k.State(id); len(states) == 0 || containsFold(states, state) {
+			if state := k.State(id); len(states) == 0 || namesState(states, state) {
 				list = append(list, wire.ListGroupsResponseListedGroup{
 					GroupID: id, ProtocolType: k.Type(), GroupState: state, GroupType: k.Type(),
 				})
@@ -210,6 +213,14 @@ func (ks *kinds) listKinds(states, types []string) []wire.ListGroupsResponseList
 		}
 	}
 	return list
+}
+
+// namesState says whether a list of states names one.
+//
+// Differs from Kafka: ListGroups finds streams groups that are not ready by the state's name "NotReady", with which it answers, and
+// by "not_ready". Kafka finds them by "not_ready" only.
+func namesState(states []string, state string) bool {
+	return containsFold(states, state) || state == notReady && containsFold(states, "not_ready")
 }
 
 // deleteKind removes a group of a kind with its offsets.
