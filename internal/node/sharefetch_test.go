@@ -125,6 +125,18 @@ func TestShareFetch(t *testing.T) {
 	}
 }
 
+// TestShareMembersNames may not be empty, nor longer than a UUID is.
+func TestShareMembersNames(t *testing.T) {
+	s := newShareGroup(t)
+	for _, member := range []string{"", strings.Repeat("m", 37)} {
+		resp := &wire.ShareGroupHeartbeatResponse{}
+		s.call(&wire.ShareGroupHeartbeatRequest{GroupID: "h", MemberID: member, SubscribedTopicNames: []string{"a"}}, 1, resp)
+		if resp.ErrorCode != wire.InvalidRequest || resp.ErrorMessage != nil {
+			t.Errorf("member %q: %+v", member, resp)
+		}
+	}
+}
+
 func TestShareAcknowledge(t *testing.T) {
 	s := newShareGroup(t)
 	s.produce("a", 0)

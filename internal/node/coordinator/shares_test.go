@@ -309,6 +309,37 @@ func TestOddShareStateRequests(t *testing.T) {
 	}
 }
 
+// TestOddShareGroupRequests are refused without words, or answered once for what they name twice.
+func TestOddShareGroupRequests(t *testing.T) {
+	r := newShareRig(t)
+	alter := &wire.AlterShareGroupOffsetsRequest{GroupID: "g"}
+	describe := &wire.DescribeShareGroupOffsetsRequest{Groups: []wire.DescribeShareGroupOffsetsRequestGroup{{GroupID: "g"}, {}}}
+	for i := range int64(2) {
+		alter.Topics = append(alter.Topics, wire.AlterShareGroupOffsetsRequestTopic{TopicName: "t", Partitions: []wire.AlterShareGroupOffsetsRequestPartition{{StartOffset: 4 + i}}})
+		for k := range describe.Groups {
+			describe.Groups[k].Topics = append(describe.Groups[k].Topics, wire.DescribeShareGroupOffsetsRequestTopic{TopicName: "t", Partitions: []int32{0, 0}})
+		}
+	}
+	if got := await(t, r.groups.AlterShareGroupOffsets, alter, 0); got.ErrorCode != wire.None || len(got.Responses) != 1 || len(got.Responses[0].Partitions) != 2 {
+		t.Errorf("altered twice: %+v", got)
+	}
+	got := await(t, r.groups.DescribeShareGroupOffsets, describe, 1).Groups
+	if topics := got[0].Topics; len(topics) != 1 || len(topics[0].Partitions) != 1 || topics[0].Partitions[0].StartOffset != 5 {
+		t.Errorf("described twice: %+v", topics)
+	}
+	if got[1].ErrorCode != wire.InvalidGroupID || len(got[1].Topics) != 0 {
+		t.Errorf("of no name: %+v", got[1])
+	}
+	none := &wire.DescribeShareGroupOffsetsRequest{Groups: []wire.DescribeShareGroupOffsetsRequestGroup{{GroupID: "nobody's"}}}
+	if got := await(t, r.groups.DescribeShareGroupOffsets, none, 1).Groups[0]; got.ErrorCode != wire.None || len(got.Topics) != 0 {
+		t.Errorf("of nobody: %+v", got)
+	}
+	r.groups.Resign(0)
+	if got := r.beat(0); got.ErrorCode != wire.NotCoordinator || got.ErrorMessage != nil {
+		t.Errorf("elsewhere: %+v", got)
+	}
+}
+
 // TestShareStateIsPruned: the beginning of the log goes once nothing depends on it.
 func TestShareStateIsPruned(t *testing.T) {
 	r := newShareRig(t)

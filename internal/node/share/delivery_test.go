@@ -1,6 +1,7 @@
 package share
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -368,4 +369,52 @@ func TestSettingsChange(t *testing.T) {
 	if ms := r.d.LockMs("g"); ms != 1000 {
 		t.Errorf("locks last %d ms", ms)
 	}
+}
+
+// TestFetchesOfNothing have no room for records: what cannot be served is named, what can be is not.
+func TestFetchesOfNothing(t *testing.T) {
+	r := newRig(t, 1)
+	r.produce(0, 10)
+	r.want("no records", func() string { f := r.fetch("a", 0, 0, 7); f.MaxRecords = 0; return f.send() }(), "[7 UNKNOWN_TOPIC_OR_PARTITION]")
+	r.want("no bytes", func() string { f := r.fetch("a", 1, 0); f.MaxBytes = 0; return f.send() }(), "[7 UNKNOWN_TOPIC_OR_PARTITION]")
+	f := r.fetch("b", 0, 0)
+	f.MaxRecords, f.MaxWaitMs = -1, 0
+	r.want("less than none", f.send(), "[0]")
+	r.want("still there for others", r.fetch("c", 0, 0).send(), "[0 0-9 x1 in 1]")
+}
+
+// TestEmptyAcknowledgements are answered only beside others that say something.
+func TestEmptyAcknowledgements(t *testing.T) {
+	r := newRig(t, 2)
+	r.produce(0, 2)
+	r.want("open", r.fetch("a", 0, 0).send(), "[0 0-1 x1 in 1]")
+	for i, c := range []struct {
+		name  string
+		parts []wire.ShareAcknowledgeRequestAcknowledgePartition
+		want  string
+	}{
+		{"nothing", []wire.ShareAcknowledgeRequestAcknowledgePartition{{PartitionIndex: 0}}, ""},
+		{"nothing for what there is not", []wire.ShareAcknowledgeRequestAcknowledgePartition{{PartitionIndex: 0}, {PartitionIndex: 7}}, "7 UNKNOWN_TOPIC_OR_PARTITION;"},
+		{"nothing beside something", []wire.ShareAcknowledgeRequestAcknowledgePartition{
+			{PartitionIndex: 0, AcknowledgementBatches: []wire.ShareAcknowledgeRequestAcknowledgementBatch{{LastOffset: 1, AcknowledgeTypes: []int8{1}}}}, {PartitionIndex: 1},
+		}, "0 NONE;1 NONE;"},
+	} {
+		r.want(c.name, r.acknowledgeAll("a", int32(i+1), c.parts), c.want)
+	}
+}
+
+// acknowledgeAll sends a ShareAcknowledge about some partitions and tells all that is answered.
+func (r *rig) acknowledgeAll(member string, epoch int32, parts []wire.ShareAcknowledgeRequestAcknowledgePartition) string {
+	a := &Acknowledge{Group: "g", Member: member, Epoch: epoch, Supports: machine.Renew}
+	a.Topics = []wire.ShareAcknowledgeRequestAcknowledgeTopic{{TopicID: r.topic, Partitions: parts}}
+	text := "waits"
+	a.Done = func(a *Acknowledge) {
+		text = ""
+		for i := range a.Results {
+			text += fmt.Sprintf("%d %s;", a.Results[i].Index, name(a.Results[i].Code))
+		}
+	}
+	r.d.Acknowledge(a)
+	r.run()
+	return text
 }
