@@ -38,7 +38,8 @@ func (t shareAdmin) set(group, name, value string) error {
 func (t shareAdmin) configure() error {
 	group := anyOf(t.game, t.groups...).id
 	settings := [][]string{
-		{"share.auto.offset.reset", "earliest", "latest", "by_duration:PT1H", "nowhere"},
+		// So far back that it finds records: Kafka cannot load a share partition whose records are all older.
+		{"share.auto.offset.reset", "earliest", "latest", "by_duration:P10000D", "nowhere"},
 		{"share.isolation.level", "read_committed", "read_committed", "read_uncommitted", "none"},
 		{"share.delivery.count.limit", "2", "3", "10", "1", "11"},
 		{"share.partition.max.record.locks", "100", "99"},

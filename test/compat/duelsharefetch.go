@@ -299,6 +299,7 @@ func (t *sharesGame) giveBack(g *shareGroup, i int, key shareKey, r *kmsg.ShareF
 	got := &r.Topics[0].Partitions[0]
 	switch {
 	case got.ErrorCode != 0:
+		t.log = append(t.log, fmt.Sprintf("  %s does not load it: %s", p.name, p.text(r)))
 		return refused, nil
 	case len(got.AcquiredRecords) == 0:
 		return empty, nil
@@ -313,6 +314,7 @@ func (t *sharesGame) giveBack(g *shareGroup, i int, key shareKey, r *kmsg.ShareF
 		return notLoaded, err
 	}
 	if a := resp.(*kmsg.ShareAcknowledgeResponse); a.ErrorCode != 0 || a.Topics[0].Partitions[0].ErrorCode != 0 {
+		t.log = append(t.log, fmt.Sprintf("  %s does not take record %d back: %s", p.name, first, p.text(a)))
 		return notLoaded, nil // what was loaded was of no use any more, and is loaded again
 	}
 	return full, nil
