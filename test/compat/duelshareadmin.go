@@ -38,7 +38,7 @@ func (t shareAdmin) set(group, name, value string) error {
 func (t shareAdmin) configure() error {
 	group := anyOf(t.game, t.groups...).id
 	settings := [][]string{
-		// So far back that it finds records: Kafka cannot load a share partition whose records are all older.
+		// So far back that it finds records: Kafka cannot load a share partition that has none so young.
 		{"share.auto.offset.reset", "earliest", "latest", "by_duration:P10000D", "nowhere"},
 		{"share.isolation.level", "read_committed", "read_committed", "read_uncommitted", "none"},
 		{"share.delivery.count.limit", "2", "3", "10", "1", "11"},
@@ -242,8 +242,10 @@ func (t shareAdmin) alterOffsets() error {
 		for range 1 + t.rng.IntN(2) {
 			rp := kmsg.NewAlterShareGroupOffsetsRequestTopicPartition()
 			rp.Partition, rp.StartOffset = int32(t.rng.IntN(2)), int64(t.rng.IntN(12))
-			if t.percent(10) { // not below zero, for which Kafka fails
-				rp.Partition, rp.StartOffset = anyOf[int32](t.game, 7, 0), anyOf[int64](t.game, -1, -2, 1000)
+			// No partition below zero, for which Kafka fails, and no offset below -1, which it takes, to find out behind a fetch that
+			// there is no such record.
+			if t.percent(10) {
+				rp.Partition, rp.StartOffset = anyOf[int32](t.game, 7, 0), anyOf[int64](t.game, -1, -1, 1000)
 			}
 			rt.Partitions = append(rt.Partitions, rp)
 		}

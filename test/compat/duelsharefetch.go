@@ -13,7 +13,10 @@ import (
 // produce writes a batch or two to a partition.
 func (t *sharesGame) produce() error {
 	topic := anyOf(t.game, t.topics...)
-	partition := int32(t.rng.IntN(len(topic.ends)))
+	return t.produceTo(topic, int32(t.rng.IntN(len(topic.ends))))
+}
+
+func (t *sharesGame) produceTo(topic *shareTopic, partition int32) error {
 	return t.write(topic, partition, 1+t.rng.IntN(2), "", [2]int64{-1, -1}, [2]int16{-1, -1})
 }
 
@@ -184,7 +187,8 @@ func (t *sharesGame) fetch() error {
 	case n < 7:
 		f.topics = append(f.topics, shareKey{t.topics[0], anyOf[int32](t.game, 7, -1)})
 	case n < 12:
-		f.maxRecords, f.maxBytes, f.batchSize = anyOf[int32](t.game, 0, -1, 1), anyOf[int32](t.game, 0, 1<<20), anyOf[int32](t.game, 0, -1, 1)
+		// For batches of less than one record Kafka makes up ranges that end before they begin.
+		f.maxRecords, f.maxBytes, f.batchSize = anyOf[int32](t.game, 0, -1, 1), anyOf[int32](t.game, 0, 1<<20), 1
 	case n < 14:
 		f.minBytes = anyOf[int32](t.game, 0, -1, 100)
 	case n < 16:
