@@ -16,21 +16,36 @@ type shareAdmin struct{ *sharesGame }
 
 // set changes a setting of a group, and waits until both know it.
 func (t shareAdmin) set(group, name, value string) error {
-	req := kmsg.NewPtrIncrementalAlterConfigsRequest()
-	r := kmsg.NewIncrementalAlterConfigsRequestResource()
-	r.ResourceType, r.ResourceName = kmsg.ConfigResourceTypeGroupConfig, group
-	c := kmsg.NewIncrementalAlterConfigsRequestResourceConfig()
-	c.Name, c.Value = name, &value
-	r.Configs = append(r.Configs, c)
-	req.Resources = append(req.Resources, r)
-	if err := t.say(0, req, nil); err != nil {
+	return t.setEach([]string{group}, name, []string{value})
+}
+
+// setEach changes a setting of some groups, each to its value.
+func (t shareAdmin) setEach(groups []string, name string, values []string) error {
+	req, describe := kmsg.NewPtrIncrementalAlterConfigsRequest(), kmsg.NewPtrDescribeConfigsRequest()
+	for i, group := range groups {
+		r := kmsg.NewIncrementalAlterConfigsRequestResource()
+		r.ResourceType, r.ResourceName = kmsg.ConfigResourceTypeGroupConfig, group
+		c := kmsg.NewIncrementalAlterConfigsRequestResourceConfig()
+		c.Name, c.Value = name, &values[i]
+		r.Configs = append(r.Configs, c)
+		req.Resources = append(req.Resources, r)
+		d := kmsg.NewDescribeConfigsRequestResource()
+		d.ResourceType, d.ResourceName, d.ConfigNames = kmsg.ConfigResourceTypeGroupConfig, group, []string{name}
+		describe.Resources = append(describe.Resources, d)
+	}
+	err := t.say(0, req, func(_ *player, resp kmsg.Response) {
+		slices.SortFunc(resp.(*kmsg.IncrementalAlterConfigsResponse).Resources, func(a, b kmsg.IncrementalAlterConfigsResponseResource) int {
+			return cmp.Compare(a.ResourceName, b.ResourceName)
+		})
+	})
+	if err != nil {
 		return err
 	}
-	describe := kmsg.NewPtrDescribeConfigsRequest()
-	d := kmsg.NewDescribeConfigsRequestResource()
-	d.ResourceType, d.ResourceName, d.ConfigNames = kmsg.ConfigResourceTypeGroupConfig, group, []string{name}
-	describe.Resources = append(describe.Resources, d)
-	_, err := t.ask(question{late: true, build: func(*player) kmsg.Request { return describe }})
+	_, err = t.ask(question{late: true, build: func(*player) kmsg.Request { return describe }, learn: func(_ *player, resp kmsg.Response) {
+		slices.SortFunc(resp.(*kmsg.DescribeConfigsResponse).Resources, func(a, b kmsg.DescribeConfigsResponseResource) int {
+			return cmp.Compare(a.ResourceName, b.ResourceName)
+		})
+	}})
 	return err
 }
 

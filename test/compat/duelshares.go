@@ -227,6 +227,7 @@ func (t *sharesGame) begin() error {
 	if err := t.known(); err != nil {
 		return err
 	}
+	var ids, resets []string
 	for i := range sharesGroups {
 		group := &shareGroup{id: fmt.Sprintf("%s-%d", t.prefix, i), ready: map[shareKey]bool{}, warm: map[shareKey]bool{}}
 		for k := range sharesMembers {
@@ -236,9 +237,10 @@ func (t *sharesGame) begin() error {
 		}
 		group.warmer = &shareMember{id: fmt.Sprintf("%s-warmer-%d", t.prefix, i), group: group, conn: 1 + sharesGroups*sharesMembers + i}
 		t.groups = append(t.groups, group)
-		if err := (shareAdmin{t}).set(group.id, "share.auto.offset.reset", []string{"earliest", "earliest", "latest"}[t.rng.IntN(3)]); err != nil {
-			return err
-		}
+		ids, resets = append(ids, group.id), append(resets, anyOf(t.game, "earliest", "earliest", "latest"))
+	}
+	if err := (shareAdmin{t}).setEach(ids, "share.auto.offset.reset", resets); err != nil {
+		return err
 	}
 	for _, topic := range t.topics { // none stays empty: of such a partition Kafka can load nothing by time
 		for i := range topic.ends {
