@@ -268,6 +268,12 @@ func (t shareAdmin) alterOffsets() error {
 	}
 	return t.say(0, req, func(_ *player, resp kmsg.Response) {
 		r := resp.(*kmsg.AlterShareGroupOffsetsResponse)
+		for _, topic := range r.Topics {
+			good := slices.ContainsFunc(topic.Partitions, func(p kmsg.AlterShareGroupOffsetsResponseTopicPartition) bool { return p.ErrorCode == 0 })
+			for _, g := range t.groups {
+				g.stuck = g.stuck || g.id == req.GroupID && !good
+			}
+		}
 		slices.SortStableFunc(r.Topics, func(a, b kmsg.AlterShareGroupOffsetsResponseTopic) int { return cmp.Compare(a.Topic, b.Topic) })
 		for i := range r.Topics {
 			slices.SortStableFunc(r.Topics[i].Partitions, func(a, b kmsg.AlterShareGroupOffsetsResponseTopicPartition) int {
@@ -306,8 +312,9 @@ func (t shareAdmin) deleteGroups() error {
 	if err != nil {
 		return err
 	}
-	if len(g.ready) == 0 {
-		return nil // Kafka has nothing to tell its share coordinator, and fails
+	stuck := slices.ContainsFunc(t.groups, func(g *shareGroup) bool { return g.stuck })
+	if len(g.ready) == 0 || stuck {
+		return nil // Kafka has nothing to tell its share coordinator, at least of one topic, and fails
 	}
 	req := kmsg.NewPtrDeleteGroupsRequest()
 	req.Groups = []string{g.id}

@@ -59,6 +59,7 @@ type shareGroup struct {
 	warm    map[shareKey]bool // those that brokers have loaded
 	warmer  *shareMember      // nobody but a first reader, whose session keeps brokers from forgetting what they loaded
 
+	stuck   bool // Kafka keeps a topic of it without partitions, for which it fails to delete the group
 	crowded bool // two members have been there at once
 	stirred bool // something was done that takes heartbeats to settle
 }
