@@ -474,6 +474,9 @@ func (t *streamsGame) spoil(req *kmsg.StreamsGroupHeartbeatRequest, n, k int) {
 	switch n {
 	case 0:
 		req.Group = []string{"", " ", "other group of " + req.MemberID}[k%3]
+		// Without topics to be made, for nobody waits until that group has its own.
+		req.Topology.Subtopologies = req.Topology.Subtopologies[:1]
+		first.StateChangelogTopics, first.RepartitionSinkTopics = nil, nil
 	case 1:
 		req.MemberID = []string{"", " "}[k%2]
 	case 2:
