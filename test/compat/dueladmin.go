@@ -163,7 +163,7 @@ var topicSettings = []settingValues{
 	{"message.timestamp.type", []string{"CreateTime", "LogAppendTime", "createtime"}},
 	{"message.timestamp.after.max.ms", []string{"0", "3600000"}},
 	{"message.timestamp.before.max.ms", []string{"0", "3600000"}},
-	{"min.cleanable.dirty.ratio", []string{"0", "0.5", "1", "1.1", "NaN", "-0.0", "0x1p-1", "0.5f", "Infinity"}},
+	{"min.cleanable.dirty.ratio", []string{"0", "0.5", "1", "1.1", "-0.0", "0x1p-1", "0.5f", "Infinity"}}, // Kafka takes NaN
 	{"min.compaction.lag.ms", []string{"0", "100", "1000"}},
 	{"min.insync.replicas", []string{"1", "2", "0"}},
 	{"preallocate", []string{"true", "false", "True", "yes"}},

@@ -328,7 +328,8 @@ func (t *groupGame) joinOf(mb *groupMember, wrong bool) *move {
 	}
 	name := fmt.Sprintf("%s.%d", mb.name, t.asked)
 	m := &move{}
-	m.conn, m.newest = t.connOf(mb), t.assign != nil // old versions have no static members
+	// Old versions have no static members; with another's id such a member would wait in the other's place.
+	m.conn, m.newest = t.connOf(mb), t.assign != nil || mb.instance != nil && id != mb.id
 	m.build = func(p *player) kmsg.Request {
 		r := *req
 		r.MemberID = p.fill(id)

@@ -352,7 +352,7 @@ var brokerSettings = []settingValues{
 	{"log.retention.ms", []string{"604800000", "-1", "100"}},
 	{"log.cleanup.policy", []string{"delete", "compact", "compact,delete", "none"}},
 	{"log.cleaner.backoff.ms", []string{"500", "15000", "-1"}},
-	{"log.cleaner.threads", []string{"1", "2", "0", "10"}},
+	{"log.cleaner.threads", []string{"1", "2", "10"}}, // Kafka divides by 0
 	{"log.cleaner.dedupe.buffer.size", []string{"134217728", "1"}},
 	{"message.max.bytes", []string{"1048588", "2000000", "-5"}},
 	{"background.threads", []string{"10", "20", "21", "1", "0"}},

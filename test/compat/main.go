@@ -55,7 +55,7 @@ func main() {
 	flag.IntVar(&o.port, "port", 23500, "first port to try for the brokers")
 	flag.StringVar(&o.moldau, "moldau", "", "the moldau binary; built when empty")
 	disciplines := flag.String("duels", "", "fields of random requests that are compared, separated by commas; all when empty")
-	flag.IntVar(&o.games, "games", 40, "how many sequences of random requests there are of each field")
+	flag.IntVar(&o.games, "games", 20, "how many sequences of random requests there are of each field")
 	flag.Uint64Var(&o.seed, "seed", 1, "seed of the first sequence of random requests")
 	flag.Parse()
 	if *disciplines != "" {
