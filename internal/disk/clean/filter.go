@@ -10,7 +10,7 @@ import (
 )
 
 // errRecord says that the bytes of a record are none. Batches were checked when they came, and again by their CRC.
-var errRecord = errors.New("its fields do not fill its length")
+var errRecord = errors.New("its fields do not fill its length, or its offset is not one of the batch")
 
 // Positions in a batch's header that are rewritten; the others have setters in record.
 const (
@@ -211,7 +211,7 @@ func (f *Filter) choose(b record.Batch, p []byte) (k chosen, err error) {
 		items, probes := f.items[:0], f.probes[:0]
 		for from := at; n < count && len(items) < ahead; n++ {
 			r, ok := cut(p[from:])
-			if !ok {
+			if !ok || !r.within(b) {
 				return k, fmt.Errorf("record %d of the batch at offset %d: %w", n, base, errRecord)
 			}
 			from += r.size

@@ -18,6 +18,11 @@ type item struct {
 	hasValue  bool
 }
 
+// within says that the record's offset is one of the batch.
+func (r *item) within(b record.Batch) bool {
+	return r.delta >= 0 && b.BaseOffset()+int64(r.delta) <= b.LastOffset()
+}
+
 // cut reads the record at the beginning of p as far as it has to. Its CRC was right, so headers are not looked at; ok is false
 // for what cannot be a record all the same.
 func cut(p []byte) (r item, ok bool) {

@@ -69,7 +69,7 @@ func (s *Scan) records(b record.Batch) error {
 		probes, offsets := s.probes[:0], s.offsets[:0]
 		for ; n < count && len(probes) < ahead; n++ {
 			r, ok := cut(p)
-			if !ok {
+			if !ok || !r.within(b) {
 				return fmt.Errorf("record %d of the batch at offset %d: %w", n, base, errRecord)
 			}
 			p = p[r.size:]
