@@ -83,7 +83,7 @@ func Start(o Options) (*Node, error) {
 	world := &clock.Real{}
 	n, err := node.Start(node.Options{
 		Config: cfg, FS: vfs.NewOS(), World: world, Logger: o.Logger, LogLevel: o.LogLevel,
-		MaxOpenFiles: vfs.MaxOpenFiles() / 8, // connections may have three quarters of them
+		MaxOpenFiles: vfs.MaxOpenFiles(),
 	})
 	if err != nil {
 		return nil, err

@@ -48,7 +48,8 @@ type Options struct {
 	FS     vfs.FS
 	World  clock.World
 	Logger *slog.Logger
-	// MaxOpenFiles bounds the files that the logs of all data directories have open together; 0 for their own bound.
+	// MaxOpenFiles is how many files and connections the process may have open; 0 where that is not known. Logs have an eighth
+	// of them, connections most.
 	MaxOpenFiles int
 	// LogLevel is what decides in Logger's handler what is logged, so that it can be changed while the node runs; may be nil.
 	LogLevel *slog.LevelVar
@@ -187,7 +188,7 @@ func (n *Node) listen() error {
 	n.server = edge.New(edge.Options{
 		Handler: n, World: n.o.World, Logger: n.o.Logger, Handshaken: n.certificates.handshaken,
 		MaxFrameBytes: int32(cfg.GetInt("socket.request.max.bytes")), QueuedBytes: cfg.GetLong("queued.max.request.bytes"),
-		Limits: connectionLimits(n, cfg), Arrive: n.arrivals.arrive,
+		Limits: connectionLimits(n, cfg), Arrive: n.arrivals.arrive, MaxFiles: n.o.MaxOpenFiles,
 		FirstFrameBytes: n.sasl.firstFrames(),
 		IdleTimeout:     time.Duration(cfg.GetLong("connections.max.idle.ms")) * time.Millisecond,
 		SendBuffer:      socketBuffer(cfg, "socket.send.buffer.bytes"), ReceiveBuffer: socketBuffer(cfg, "socket.receive.buffer.bytes"),
@@ -268,13 +269,13 @@ func (n *Node) openStores() error {
 	return nil
 }
 
-// openFiles is one data directory's part of the files that may be open; 0 for its own bound. A log holds at most a few at a time.
+// openFiles is one data directory's part of the files that the process may have open; 0 for its own bound. A log holds at most a few at a time.
 func openFiles(all, directories int) int {
 	const few = 8
 	if all == 0 {
 		return 0
 	}
-	return min(max(all/directories, few), commitlog.DefaultMaxOpenFiles)
+	return min(max(all/8/directories, few), commitlog.DefaultMaxOpenFiles)
 }
 
 func (n *Node) storeOptions(dir string) commitlog.StoreOptions {

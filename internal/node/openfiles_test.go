@@ -4,10 +4,10 @@ import "testing"
 
 func TestOpenFiles(t *testing.T) {
 	for _, c := range []struct{ all, directories, want int }{
-		{0, 2, 0},           // each has its own bound
-		{128, 2, 64},        // a limit of 1,024
-		{10, 2, 8},          // a directory needs a few
-		{131072, 2, 8192},   // a limit of 1,048,576
+		{0, 2, 0}, // each has its own bound
+		{1024, 2, 64},
+		{80, 2, 8}, // a directory needs a few
+		{1048576, 2, 8192},
 		{1 << 40, 10, 8192}, // no limit
 	} {
 		if got := openFiles(c.all, c.directories); got != c.want {

@@ -1,7 +1,6 @@
 package edge
 
 import (
-	"cmp"
 	"container/list"
 	"net/netip"
 	"sync"
@@ -53,8 +52,7 @@ type guest struct {
 }
 
 func (g *guests) begin(tick func() uint32, most, bytes int) {
-	g.tick, g.shares = tick, make(map[netip.Addr]*share)
-	g.most, g.bytes = cmp.Or(most, min(maxGuests, descriptors()/2)), cmp.Or(bytes, maxGuestBytes)
+	g.tick, g.most, g.bytes, g.shares = tick, most, bytes, make(map[netip.Addr]*share)
 }
 
 // enter takes a connection in, if there are guests on its listener.

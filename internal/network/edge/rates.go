@@ -56,7 +56,7 @@ func (s *Server) refuses(c *Conn, ip netip.Addr, known bool) (Reason, error) {
 	switch {
 	case s.closed:
 		return none, ErrClosed
-	case len(s.conns) >= s.descriptors:
+	case len(s.conns) >= s.maxConns:
 		return TooManyConnections, fmt.Errorf("%d connections are open, the rest of the files that the process may have open is for logs: "+
 			"raise that number (LimitNOFILE, ulimit -n), or find who opens so many", len(s.conns))
 	case l.Total > 0 && len(s.conns) >= l.Total && c.listener != l.Protected:

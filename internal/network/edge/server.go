@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"net"
 	"net/netip"
 	"slices"
@@ -63,6 +64,10 @@ type Options struct {
 	Arrive func(listener string, ip netip.Addr) (wait, refused time.Duration)
 	// GuestTime is how long a peer on a listener of FirstFrameBytes may take to authenticate.
 	GuestTime time.Duration
+	// MaxFiles is how many files and connections the process may have open; 0 where that is not known. Three of four may be
+	// connections, and half may be peers that have not proved yet who they are: what connections took could not be had by
+	// logs, and a log that cannot open a file is out of use.
+	MaxFiles int
 	// Guests is how many peers there may be that have not proved yet who they are; 0 is a bound that leaves room for others.
 	Guests int
 	// GuestBytes is how much they may hold together; 0 is a default.
@@ -84,19 +89,18 @@ type Server struct {
 	log        *slog.Logger
 	world      clock.World
 	frameLimit int32
-	// descriptors is how many connections there may be at most: three of four files that the process may have open. What
-	// connections took could not be had by logs, and a log that cannot open a file is out of use.
-	descriptors int
-	tickEvery   time.Duration
-	pools       pools
-	budget      budget
-	counts      counts
-	traffic     *traffic
-	handshakes  handshakes
-	guests      guests
-	closing     chan struct{} // closed by Close
-	tick        atomic.Uint32 // the number of sweeps
-	routines    sync.WaitGroup
+	// maxConns is how many connections there may be at most, as MaxFiles allows.
+	maxConns   int
+	tickEvery  time.Duration
+	pools      pools
+	budget     budget
+	counts     counts
+	traffic    *traffic
+	handshakes handshakes
+	guests     guests
+	closing    chan struct{} // closed by Close
+	tick       atomic.Uint32 // the number of sweeps
+	routines   sync.WaitGroup
 
 	// mu guards what follows. A connection's lock may be taken under it.
 	mu          sync.Mutex
@@ -139,9 +143,10 @@ func New(o Options) *Server {
 	if o.IdleTimeout > 0 {
 		s.tickEvery = max(shortestTick, min(longestTick, o.IdleTimeout/ticksPerIdle))
 	}
-	s.descriptors = descriptors() / 4 * 3
+	files := cmp.Or(o.MaxFiles, math.MaxInt)
+	s.maxConns = files / 4 * 3
 	s.handshakes.begin(o.World)
-	s.guests.begin(s.tick.Load, o.Guests, o.GuestBytes)
+	s.guests.begin(s.tick.Load, cmp.Or(o.Guests, min(maxGuests, files/2)), cmp.Or(o.GuestBytes, maxGuestBytes))
 	s.conns = make(map[*Conn]struct{})
 	s.perIP = make(map[netip.Addr]int)
 	s.limits, s.perListener, s.delayed = o.Limits, make(map[string]int), make(map[net.Conn]clock.Timer)

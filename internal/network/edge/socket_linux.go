@@ -3,7 +3,6 @@ package edge
 import (
 	"errors"
 	"io"
-	"math"
 	"net"
 	"syscall"
 	"unsafe"
@@ -199,15 +198,6 @@ func setBuffers(fd uintptr, send, receive int) error {
 		return unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF, receive)
 	}
 	return nil
-}
-
-// descriptors is how many files and connections the process may have open.
-func descriptors() int {
-	var l unix.Rlimit
-	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &l); err != nil {
-		return math.MaxInt
-	}
-	return int(min(l.Cur, math.MaxInt))
 }
 
 // hungUpOn says that the peer has sent its last byte and all are read, or that the connection is broken. It does not wait.

@@ -3,7 +3,6 @@
 package edge
 
 import (
-	"math"
 	"net"
 	"syscall"
 )
@@ -34,9 +33,6 @@ func (in *reader) readSecure(uintptr) bool { return true }
 
 // Read waits for bytes.
 func (b *below) Read(p []byte) (int, error) { return b.await(p) }
-
-// descriptors is not known here.
-func descriptors() int { return math.MaxInt }
 
 // awaitFirst returns at once: readiness cannot be asked.
 func (b *below) awaitFirst() error { return nil }

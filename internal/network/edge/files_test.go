@@ -5,26 +5,12 @@ import (
 	"strings"
 	"testing"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/moldau/moldau/internal/network/edge"
 )
 
 // TestConnectionsLeaveFilesToLogs: however many connect, not all the files that the process may have open are theirs.
 func TestConnectionsLeaveFilesToLogs(t *testing.T) {
-	var l unix.Rlimit
-	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &l); err != nil {
-		t.Fatal(err)
-	}
-	few := l
-	few.Cur = 400
-	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &few); err != nil {
-		t.Fatal(err)
-	}
-	b := start(t, echo)
-	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &l); err != nil {
-		t.Fatal(err)
-	}
+	b := start(t, echo, func(o *edge.Options) { o.MaxFiles = 400 })
 	const most, more = 300, 7
 	for range most + more {
 		ours, theirs := net.Pipe()
