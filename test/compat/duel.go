@@ -259,6 +259,32 @@ func (g *game) version(req kmsg.Request) int16 {
 	return s.low + int16(g.rng.IntN(int(s.high-s.low)+1))
 }
 
+// oneOf draws one of several.
+func oneOf[T any](g *game, of ...T) T { return of[g.rng.IntN(len(of))] }
+
+// rarely is true once in n times.
+func rarely(g *game, n int) bool { return g.rng.IntN(n) == 0 }
+
+// percent is true so many times of a hundred.
+func (g *game) percent(n int) bool { return g.rng.IntN(100) < n }
+
+// weighted is something to do, and how often it is done beside others.
+type weighted struct {
+	weight int
+	do     func() error
+}
+
+// draw does one of several things.
+func (g *game) draw(of []weighted) error {
+	total := 0
+	for _, m := range of {
+		total += m.weight
+	}
+	n := g.rng.IntN(total)
+	i := slices.IndexFunc(of, func(m weighted) bool { n -= m.weight; return n < 0 })
+	return of[i].do()
+}
+
 // ask sends a request to both and compares the answers, its own and those of requests that waited. It returns the
 // answers, nil when the request waits.
 func (g *game) ask(q question) ([2]kmsg.Response, error) {

@@ -7,12 +7,6 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// oneOf draws one of several.
-func oneOf[T any](g *game, of ...T) T { return of[g.rng.IntN(len(of))] }
-
-// rarely is true once in n times.
-func rarely(g *game, n int) bool { return g.rng.IntN(n) == 0 }
-
 // askAll asks one question after the other.
 func (g *game) askAll(all []question) error {
 	for _, q := range all {

@@ -48,10 +48,10 @@ func playConsumers(g *game) error {
 	if err != nil {
 		return err
 	}
-	t := &consumersGame{groupGame: base, even: base.chance(3)}
+	t := &consumersGame{groupGame: base, even: rarely(base.game, 3)}
 	t.groups = []string{g.prefix + ".a", g.prefix + ".b"}
 	t.who = t.someone
-	t.mixed = !t.even && t.chance(2)
+	t.mixed = !t.even && rarely(t.game, 2)
 	for i := range 4 {
 		m := &duelConsumer{name: fmt.Sprintf("c%d", i), group: t.groups[i/3]}
 		m.id = "member-" + m.name
@@ -71,7 +71,7 @@ func playConsumers(g *game) error {
 			t.members = append(t.members, &groupMember{name: name, conn: i, group: t.groups[0], gen: -1, kind: "consumer", instance: kmsg.StringPtr("static" + name)})
 		}
 		t.others = func() kmsg.LeaveGroupRequestMember {
-			if m := among(t.groupGame, t.consumers); t.present(m.group) < 2 { // see leave
+			if m := oneOf(t.groupGame.game, t.consumers...); t.present(m.group) < 2 { // see leave
 				return kmsg.LeaveGroupRequestMember{MemberID: m.id, InstanceID: m.instance}
 			}
 			return kmsg.LeaveGroupRequestMember{MemberID: "nobody"}
@@ -79,7 +79,7 @@ func playConsumers(g *game) error {
 		moves = append(moves, t.groupGame.join, t.groupGame.join, t.sync, t.heartbeat, t.heartbeat, t.heartbeat, t.groupGame.leave)
 	}
 	if !t.even && !t.mixed {
-		t.regex = among(t.groupGame, []*string{nil, kmsg.StringPtr(`duel\.(one|three)`), kmsg.StringPtr("duel.t.*e"), kmsg.StringPtr("nothing.*"), kmsg.StringPtr("duel[.]f[a-z]+|duel.one")})
+		t.regex = oneOf(t.groupGame.game, []*string{nil, kmsg.StringPtr(`duel\.(one|three)`), kmsg.StringPtr("duel.t.*e"), kmsg.StringPtr("nothing.*"), kmsg.StringPtr("duel[.]f[a-z]+|duel.one")}...)
 	}
 	if t.regex != nil {
 		if err := t.express(t.consumers[0]); err != nil {
@@ -128,24 +128,24 @@ func (t *consumersGame) express(m *duelConsumer) error {
 
 // someone is a member as it is, or wrong in one way, or an administrator.
 func (t *consumersGame) someone() committer {
-	if t.mixed && t.chance(2) {
+	if t.mixed && rarely(t.game, 2) {
 		return t.groupGame.someone()
 	}
-	m := among(t.groupGame, t.consumers)
+	m := oneOf(t.groupGame.game, t.consumers...)
 	c := committer{m.group, m.id, m.epoch, m.instance, t.connOf(nil)}
-	if t.chance(4) {
+	if rarely(t.game, 4) {
 		return committer{t.anyGroup(), "", -1, nil, c.conn}
 	}
-	if t.chance(3) {
+	if rarely(t.game, 3) {
 		switch t.rng.IntN(4) {
 		case 0:
 			c.group = t.anyGroup()
 		case 1:
-			c.id = among(t.groupGame, []string{"", "nobody", among(t.groupGame, t.consumers).id})
+			c.id = oneOf(t.groupGame.game, []string{"", "nobody", oneOf(t.groupGame.game, t.consumers...).id}...)
 		case 2:
-			c.gen += among(t.groupGame, []int32{-1, 1, 100})
+			c.gen += oneOf(t.groupGame.game, []int32{-1, 1, 100}...)
 		default:
-			c.gen = among(t.groupGame, []int32{-1, 0, -2})
+			c.gen = oneOf(t.groupGame.game, []int32{-1, 0, -2}...)
 		}
 	}
 	return c
@@ -168,14 +168,14 @@ func (t *consumersGame) joins(m *duelConsumer) *kmsg.ConsumerGroupHeartbeatReque
 	}
 	req.ServerAssignor = kmsg.StringPtr("range")
 	if t.even {
-		req.ServerAssignor = among(t.groupGame, []*string{nil, kmsg.StringPtr("uniform")})
+		req.ServerAssignor = oneOf(t.groupGame.game, []*string{nil, kmsg.StringPtr("uniform")}...)
 	}
-	if t.chance(4) {
+	if rarely(t.game, 4) {
 		req.RackID = kmsg.StringPtr("rack")
 	}
 	if t.regex != nil && m.group == t.groups[0] {
 		req.SubscribedTopicRegex = t.regex
-		if t.chance(3) {
+		if rarely(t.game, 3) {
 			req.SubscribedTopicNames = nil
 		}
 	}
@@ -186,7 +186,7 @@ func (t *consumersGame) subscription() []string {
 	if t.even {
 		return []string{evenTopic}
 	}
-	return among(t.groupGame, [][]string{{"duel.three"}, {"duel.three", "duel.four"}, {"duel.four", "duel.three"}, {"duel.one"}, {}, {"duel.none", "duel.four"}, {"duel.three", "duel.three"}})
+	return oneOf(t.groupGame.game, [][]string{{"duel.three"}, {"duel.three", "duel.four"}, {"duel.four", "duel.three"}, {"duel.one"}, {}, {"duel.none", "duel.four"}, {"duel.three", "duel.three"}}...)
 }
 
 // say is a heartbeat. What the member owns is put in for each side when owned is set; astray answers are nothing to the member.
@@ -278,8 +278,8 @@ func (t *consumersGame) calm(group string) bool {
 
 // join has a member join that is none, or again.
 func (t *consumersGame) join() *move {
-	m := among(t.groupGame, t.consumers)
-	if m.epoch > 0 && !t.chance(4) || !t.calm(m.group) {
+	m := oneOf(t.groupGame.game, t.consumers...)
+	if m.epoch > 0 && !rarely(t.game, 4) || !t.calm(m.group) {
 		return nil
 	}
 	if m.told == nil {
@@ -290,25 +290,25 @@ func (t *consumersGame) join() *move {
 
 // beat is what a member says most of the time: that it is there, and what it owns, once it has been told.
 func (t *consumersGame) beat() *move {
-	m := among(t.groupGame, t.consumers)
+	m := oneOf(t.groupGame.game, t.consumers...)
 	if m.epoch <= 0 {
 		return t.join()
 	}
 	req := m.request()
-	if t.chance(2) {
+	if rarely(t.game, 2) {
 		req.InstanceID = nil
 	}
-	if t.chance(6) {
+	if rarely(t.game, 6) {
 		req.SubscribedTopicNames = t.subscription()
 	}
-	if t.chance(6) {
+	if rarely(t.game, 6) {
 		req.RebalanceTimeoutMillis = groupPatience + int32(t.rng.IntN(3))
 	}
-	owned := !m.owns || t.chance(4)
-	if t.chance(5) {
+	owned := !m.owns || rarely(t.game, 4)
+	if rarely(t.game, 5) {
 		owned = false // it has not got so far
 	}
-	if owned && t.chance(4) { // all that there is to say
+	if owned && rarely(t.game, 4) { // all that there is to say
 		req.RebalanceTimeoutMillis = groupPatience
 		req.SubscribedTopicNames = t.subscription()
 	}
@@ -318,15 +318,15 @@ func (t *consumersGame) beat() *move {
 // leave ends a membership, or lets a static member pause. Of a group that would turn into a classic one it must not be the last of the new
 // protocol while several of the old are there, as it is chance which of these leads then.
 func (t *consumersGame) leave() *move {
-	m := among(t.groupGame, t.consumers)
-	if m.epoch <= 0 && !t.chance(6) || !t.calm(m.group) || t.regex != nil && m == t.consumers[0] {
+	m := oneOf(t.groupGame.game, t.consumers...)
+	if m.epoch <= 0 && !rarely(t.game, 6) || !t.calm(m.group) || t.regex != nil && m == t.consumers[0] {
 		return nil
 	}
 	if t.mixed && m.group == t.groups[0] && t.present(m.group) > 1 {
 		return nil
 	}
 	req := m.request()
-	if req.MemberEpoch = -1; m.instance != nil && t.chance(2) {
+	if req.MemberEpoch = -1; m.instance != nil && rarely(t.game, 2) {
 		req.MemberEpoch = -2
 	}
 	return t.say(m, req, m.id, false, false)
@@ -334,16 +334,16 @@ func (t *consumersGame) leave() *move {
 
 // wrong is a heartbeat that is wrong in one way.
 func (t *consumersGame) wrong() *move {
-	m := among(t.groupGame, t.consumers)
+	m := oneOf(t.groupGame.game, t.consumers...)
 	if m.told == nil {
 		m.gone()
 	}
-	other := among(t.groupGame, t.consumers)
+	other := oneOf(t.groupGame.game, t.consumers...)
 	if t.regex != nil && m == t.consumers[0] {
 		return nil // it keeps the expression alive
 	}
 	req, id, owned := m.request(), m.id, false
-	if m.epoch <= 0 || t.chance(3) {
+	if m.epoch <= 0 || rarely(t.game, 3) {
 		if !t.calm(m.group) {
 			return nil
 		}
@@ -351,30 +351,30 @@ func (t *consumersGame) wrong() *move {
 	}
 	switch t.rng.IntN(20) {
 	case 0:
-		req.Group = among(t.groupGame, []string{"", " ", t.prefix + ".none"})
+		req.Group = oneOf(t.groupGame.game, []string{"", " ", t.prefix + ".none"}...)
 		if req.MemberEpoch == 0 {
 			req.MemberEpoch = 1
 		}
 	case 1:
-		id = among(t.groupGame, []string{"", " ", "nobody", other.id})
+		id = oneOf(t.groupGame.game, []string{"", " ", "nobody", other.id}...)
 		if req.MemberEpoch == 0 {
 			req.MemberEpoch = 1
 		}
 	case 2:
-		req.InstanceID = among(t.groupGame, []*string{nil, kmsg.StringPtr(""), kmsg.StringPtr("nobody's"), kmsg.StringPtr("static" + other.name)})
+		req.InstanceID = oneOf(t.groupGame.game, []*string{nil, kmsg.StringPtr(""), kmsg.StringPtr("nobody's"), kmsg.StringPtr("static" + other.name)}...)
 		if req.MemberEpoch == 0 {
 			req.MemberEpoch = 1
 		}
 	case 3, 4:
-		req.MemberEpoch += among(t.groupGame, []int32{-1, 1, 100})
+		req.MemberEpoch += oneOf(t.groupGame.game, []int32{-1, 1, 100}...)
 	case 5, 6:
 		req.MemberEpoch, owned = m.epoch-1, true
 	case 7:
-		req.MemberEpoch = among(t.groupGame, []int32{-3, -2, -1 << 31, 1<<31 - 1})
+		req.MemberEpoch = oneOf(t.groupGame.game, []int32{-3, -2, -1 << 31, 1<<31 - 1}...)
 	case 8:
 		req.RackID = kmsg.StringPtr("")
 	case 9:
-		req.ServerAssignor = among(t.groupGame, []*string{kmsg.StringPtr(""), kmsg.StringPtr("sticky"), kmsg.StringPtr("Range")})
+		req.ServerAssignor = oneOf(t.groupGame.game, []*string{kmsg.StringPtr(""), kmsg.StringPtr("sticky"), kmsg.StringPtr("Range")}...)
 	case 10:
 		req = t.joins(m)
 		req.RebalanceTimeoutMillis = -1
@@ -388,7 +388,7 @@ func (t *consumersGame) wrong() *move {
 		req = t.joins(m)
 		owned = true
 	case 14:
-		req.SubscribedTopicRegex = among(t.groupGame, []*string{kmsg.StringPtr("["), kmsg.StringPtr("a(b"), kmsg.StringPtr("*")})
+		req.SubscribedTopicRegex = oneOf(t.groupGame.game, []*string{kmsg.StringPtr("["), kmsg.StringPtr("a(b"), kmsg.StringPtr("*")}...)
 	case 15:
 		req.Topics = []kmsg.ConsumerGroupHeartbeatRequestTopic{}
 	case 16:
@@ -399,7 +399,7 @@ func (t *consumersGame) wrong() *move {
 		req = other.request()
 		req.InstanceID = m.instance
 	default:
-		req.RebalanceTimeoutMillis = among(t.groupGame, []int32{0, -2})
+		req.RebalanceTimeoutMillis = oneOf(t.groupGame.game, []int32{0, -2}...)
 		if req.RebalanceTimeoutMillis == 0 { // which would end the membership at the first revocation
 			req.RebalanceTimeoutMillis = -1
 		}

@@ -138,7 +138,7 @@ func playGroups(g *game) error {
 	t.groups = []string{g.prefix + ".a", g.prefix + ".b"}
 	for i := range groupMembers {
 		mb := &groupMember{name: fmt.Sprintf("m%d", i), conn: i, group: t.groups[0], gen: -1, kind: "consumer"}
-		if i >= 3 && t.chance(2) {
+		if i >= 3 && rarely(t.game, 2) {
 			mb.group = t.groups[1]
 		}
 		if i%2 == 1 {
@@ -162,7 +162,7 @@ func playGroups(g *game) error {
 func (t *groupGame) play(moves []func() *move) error {
 	q := t.next()
 	for q == nil {
-		q = among(t, moves)()
+		q = oneOf(t.game, moves...)()
 	}
 	answers, err := t.ask(q.question)
 	if err == nil && answers[0] == nil && q.parked != nil {
@@ -239,15 +239,9 @@ func (p *player) topicID(name string) (id [16]byte) {
 	return id
 }
 
-// chance is true once in n times.
-func (t *groupGame) chance(n int) bool { return t.rng.IntN(n) == 0 }
-
-// among chooses one of a list.
-func among[T any](t *groupGame, list []T) T { return list[t.rng.IntN(len(list))] }
-
 // next is what a member has to do for its group to go on, most of the time; nil when there is nothing, or something else is wanted.
 func (t *groupGame) next() *move {
-	if t.chance(3) {
+	if rarely(t.game, 3) {
 		return nil
 	}
 	free := t.free()
@@ -259,9 +253,9 @@ func (t *groupGame) next() *move {
 	}
 	for _, mb := range able {
 		switch {
-		case mb.phase == invited && !t.chance(4):
+		case mb.phase == invited && !rarely(t.game, 4):
 			return t.joinOf(mb, false)
-		case mb.phase == joined && (mb.leads || !mb.led || t.leaderSynced(mb.group)) && !t.chance(5): // the leader first, for whom the others wait
+		case mb.phase == joined && (mb.leads || !mb.led || t.leaderSynced(mb.group)) && !rarely(t.game, 5):
 			return t.syncOf(mb, false)
 		case mb.called && mb.phase != joining && !t.tired(mb.group):
 			return t.joinOf(mb, false)
@@ -286,11 +280,11 @@ func (t *groupGame) tired(group string) bool { return t.waits >= groupWaits && !
 
 // join has a member join that is not waiting, wrongly now and then.
 func (t *groupGame) join() *move {
-	mb := among(t, t.members)
+	mb := oneOf(t.game, t.members...)
 	if mb.phase == joining || t.tired(mb.group) {
 		return nil
 	}
-	return t.joinOf(mb, t.chance(3))
+	return t.joinOf(mb, rarely(t.game, 3))
 }
 
 // subscription is a consumer's; the member's name makes it different from those of others.
@@ -302,11 +296,11 @@ func subscription(mb *groupMember, topics ...string) []byte {
 
 // protocolsOf are the assignors that a member names.
 func (t *groupGame) protocolsOf(mb *groupMember) (list []kmsg.JoinGroupRequestProtocol) {
-	topics := among(t, [][]string{{"duel.three"}, {"duel.three", "duel.four"}, {"duel.one"}, {}})
+	topics := oneOf(t.game, [][]string{{"duel.three"}, {"duel.three", "duel.four"}, {"duel.one"}, {}}...)
 	for t.assign != nil && len(topics) == 0 { // see consumersGame.joins
-		topics = among(t, [][]string{{"duel.three"}, {"duel.four"}})
+		topics = oneOf(t.game, [][]string{{"duel.three"}, {"duel.four"}}...)
 	}
-	for _, name := range among(t, [][]string{{"range"}, {"range", "roundrobin"}, {"roundrobin", "range"}, {"range", "sticky", "roundrobin"}}) {
+	for _, name := range oneOf(t.game, [][]string{{"range"}, {"range", "roundrobin"}, {"roundrobin", "range"}, {"range", "sticky", "roundrobin"}}...) {
 		list = append(list, kmsg.JoinGroupRequestProtocol{Name: name, Metadata: subscription(mb, topics...)})
 	}
 	return list
@@ -316,11 +310,11 @@ func (t *groupGame) joinOf(mb *groupMember, wrong bool) *move {
 	req := kmsg.NewPtrJoinGroupRequest()
 	req.Group, req.SessionTimeoutMillis, req.RebalanceTimeoutMillis = mb.group, groupSession, groupPatience
 	req.InstanceID, req.ProtocolType, req.Protocols = mb.instance, mb.kind, t.protocolsOf(mb)
-	if t.chance(3) {
+	if rarely(t.game, 3) {
 		req.Reason = kmsg.StringPtr("because of " + mb.name)
 	}
 	id, astray := mb.id, false
-	if mb.instance != nil && t.chance(4) {
+	if mb.instance != nil && rarely(t.game, 4) {
 		id = "" // it was restarted
 	}
 	if wrong {
@@ -424,13 +418,13 @@ func (t *groupGame) wrongJoin(mb *groupMember, req *kmsg.JoinGroupRequest) (id s
 			id = t.idle().id
 		}
 	case 5:
-		req.SessionTimeoutMillis = among(t, []int32{0, -1, 5_999, 1_800_001, 1<<31 - 1})
+		req.SessionTimeoutMillis = oneOf(t.game, []int32{0, -1, 5_999, 1_800_001, 1<<31 - 1}...)
 	case 6:
 		req.RebalanceTimeoutMillis = 1<<31 - 1 // not -1, which ends a membership at once
 		return id, false
 	case 7:
 		if t.inhabited(mb.group) {
-			req.ProtocolType = among(t, []string{"", "connect"})
+			req.ProtocolType = oneOf(t.game, []string{"", "connect"}...)
 		}
 		return id, false
 	case 8:
@@ -445,7 +439,7 @@ func (t *groupGame) wrongJoin(mb *groupMember, req *kmsg.JoinGroupRequest) (id s
 		req.Protocols = []kmsg.JoinGroupRequestProtocol{{Name: "foreign", Metadata: []byte(mb.name)}}
 		return id, false
 	case 10:
-		req.InstanceID = among(t, []*string{nil, kmsg.StringPtr("nobody's"), kmsg.StringPtr("static" + among(t, t.members).name), kmsg.StringPtr("")})
+		req.InstanceID = oneOf(t.game, []*string{nil, kmsg.StringPtr("nobody's"), kmsg.StringPtr("static" + oneOf(t.game, t.members...).name), kmsg.StringPtr("")}...)
 		return id, false
 	case 11:
 		req.Reason = kmsg.StringPtr(strings.Repeat("why ", 100))
@@ -454,7 +448,7 @@ func (t *groupGame) wrongJoin(mb *groupMember, req *kmsg.JoinGroupRequest) (id s
 		if t.assign != nil {
 			return "", false
 		}
-		req.Protocols[0].Metadata = among(t, [][]byte{nil, {0}, []byte(mb.name), {0, 1, 0, 0, 0, 1, 0}})
+		req.Protocols[0].Metadata = oneOf(t.game, [][]byte{nil, {0}, []byte(mb.name), {0, 1, 0, 0, 0, 1, 0}}...)
 		return id, false
 	default:
 		return "", false
@@ -464,11 +458,11 @@ func (t *groupGame) wrongJoin(mb *groupMember, req *kmsg.JoinGroupRequest) (id s
 
 // sync has a member ask for its assignment, wrongly now and then.
 func (t *groupGame) sync() *move {
-	mb := among(t, t.members)
+	mb := oneOf(t.game, t.members...)
 	if mb.phase == syncing || mb.phase == joining || mb.phase == joined && !mb.leads && t.tired(mb.group) {
 		return nil
 	}
-	return t.syncOf(mb, t.chance(2))
+	return t.syncOf(mb, rarely(t.game, 2))
 }
 
 func (t *groupGame) syncOf(mb *groupMember, wrong bool) *move {
@@ -487,17 +481,17 @@ func (t *groupGame) syncOf(mb *groupMember, wrong bool) *move {
 		case 1:
 			req.Group = t.prefix + ".none"
 		case 2:
-			id = among(t, []string{"", "nobody", t.idle().id})
+			id = oneOf(t.game, []string{"", "nobody", t.idle().id}...)
 		case 3:
-			req.InstanceID = among(t, []*string{nil, kmsg.StringPtr("nobody's"), kmsg.StringPtr("static" + among(t, t.members).name)})
+			req.InstanceID = oneOf(t.game, []*string{nil, kmsg.StringPtr("nobody's"), kmsg.StringPtr("static" + oneOf(t.game, t.members...).name)}...)
 		case 4:
-			req.Generation += among(t, []int32{-1, 1, 100})
+			req.Generation += oneOf(t.game, []int32{-1, 1, 100}...)
 		case 5:
-			req.Generation = among(t, []int32{-1, 0, -7})
+			req.Generation = oneOf(t.game, []int32{-1, 0, -7}...)
 		case 6:
-			req.ProtocolType = among(t, []*string{nil, kmsg.StringPtr("connect"), kmsg.StringPtr("")})
+			req.ProtocolType = oneOf(t.game, []*string{nil, kmsg.StringPtr("connect"), kmsg.StringPtr("")}...)
 		case 7:
-			req.Protocol = among(t, []*string{nil, kmsg.StringPtr("foreign"), kmsg.StringPtr("")})
+			req.Protocol = oneOf(t.game, []*string{nil, kmsg.StringPtr("foreign"), kmsg.StringPtr("")}...)
 		case 8:
 			roster, astray = append(slices.Clone(roster), "nobody"), false
 		case 9:
@@ -548,22 +542,22 @@ func (t *groupGame) syncOf(mb *groupMember, wrong bool) *move {
 
 // heartbeat has a member say that it is there.
 func (t *groupGame) heartbeat() *move {
-	mb := among(t, t.members)
+	mb := oneOf(t.game, t.members...)
 	req := kmsg.NewPtrHeartbeatRequest()
 	req.Group, req.Generation, req.InstanceID = mb.group, mb.gen, mb.instance
-	id, astray := mb.id, t.chance(3)
+	id, astray := mb.id, rarely(t.game, 3)
 	if astray {
 		switch t.rng.IntN(5) {
 		case 0:
-			req.Group = among(t, []string{"", t.prefix + ".none", t.groups[1]})
+			req.Group = oneOf(t.game, []string{"", t.prefix + ".none", t.groups[1]}...)
 		case 1:
-			id = among(t, []string{"", "nobody", among(t, t.members).id})
+			id = oneOf(t.game, []string{"", "nobody", oneOf(t.game, t.members...).id}...)
 		case 2:
-			req.InstanceID = among(t, []*string{nil, kmsg.StringPtr("nobody's"), kmsg.StringPtr("static" + among(t, t.members).name)})
+			req.InstanceID = oneOf(t.game, []*string{nil, kmsg.StringPtr("nobody's"), kmsg.StringPtr("static" + oneOf(t.game, t.members...).name)}...)
 		case 3:
-			req.Generation += among(t, []int32{-1, 1, 100})
+			req.Generation += oneOf(t.game, []int32{-1, 1, 100}...)
 		default:
-			req.Generation = among(t, []int32{-1, 0, -7})
+			req.Generation = oneOf(t.game, []int32{-1, 0, -7}...)
 		}
 	}
 	m := &move{}
@@ -584,35 +578,35 @@ func (t *groupGame) heartbeat() *move {
 // leave ends memberships: a member's own, or several that an administrator names. A leader leaves when there is at most one other member,
 // as it is chance who leads after it in Kafka.
 func (t *groupGame) leave() *move {
-	mb := among(t, t.members)
+	mb := oneOf(t.game, t.members...)
 	if slices.ContainsFunc(t.members, func(o *groupMember) bool { return o.group == mb.group && o.leads }) && t.present(mb.group) > 2 {
 		return nil
 	}
 	req := kmsg.NewPtrLeaveGroupRequest()
 	req.Group = mb.group
 	leaver := kmsg.LeaveGroupRequestMember{MemberID: mb.id, InstanceID: mb.instance}
-	if t.chance(3) {
+	if rarely(t.game, 3) {
 		leaver.Reason = kmsg.StringPtr("enough")
 	}
-	if mb.instance != nil && t.chance(3) {
+	if mb.instance != nil && rarely(t.game, 3) {
 		leaver.MemberID = ""
 	}
 	list := []kmsg.LeaveGroupRequestMember{leaver}
-	if t.others != nil && t.chance(4) {
+	if t.others != nil && rarely(t.game, 4) {
 		list = append(list, t.others())
 	}
-	for t.chance(2) {
-		o := among(t, t.members)
+	for rarely(t.game, 2) {
+		o := oneOf(t.game, t.members...)
 		list = append(list, kmsg.LeaveGroupRequestMember{MemberID: o.id, InstanceID: o.instance})
 	}
-	if t.chance(3) {
+	if rarely(t.game, 3) {
 		switch t.rng.IntN(6) {
 		case 0:
-			req.Group = among(t, []string{"", t.prefix + ".none", t.groups[1]})
+			req.Group = oneOf(t.game, []string{"", t.prefix + ".none", t.groups[1]}...)
 		case 1:
-			list[0].MemberID = among(t, []string{"", "nobody", among(t, t.members).id})
+			list[0].MemberID = oneOf(t.game, []string{"", "nobody", oneOf(t.game, t.members...).id}...)
 		case 2:
-			list[0].InstanceID = among(t, []*string{nil, kmsg.StringPtr("nobody's"), kmsg.StringPtr("static" + among(t, t.members).name)})
+			list[0].InstanceID = oneOf(t.game, []*string{nil, kmsg.StringPtr("nobody's"), kmsg.StringPtr("static" + oneOf(t.game, t.members...).name)}...)
 		case 3:
 			list = nil
 		case 4:

@@ -14,16 +14,16 @@ import (
 
 // anyGroup is one of the game's groups, or one that there is not.
 func (t *groupGame) anyGroup() string {
-	if t.chance(8) {
-		return among(t, []string{"", t.prefix + ".none", t.prefix + ".free", strings.Repeat("g", 300)})
+	if rarely(t.game, 8) {
+		return oneOf(t.game, []string{"", t.prefix + ".none", t.prefix + ".free", strings.Repeat("g", 300)}...)
 	}
-	return among(t, append(t.groups, t.prefix+".free"))
+	return oneOf(t.game, append(t.groups, t.prefix+".free")...)
 }
 
 // partition is a partition of a topic, or one that there is not.
 func (t *groupGame) partition(topic duelTopic) int32 {
-	if t.chance(12) {
-		return among(t, []int32{-1, topic.partitions, 1 << 30})
+	if rarely(t.game, 12) {
+		return oneOf(t.game, []int32{-1, topic.partitions, 1 << 30}...)
 	}
 	return int32(t.rng.IntN(int(topic.partitions)))
 }
@@ -39,23 +39,23 @@ type committer struct {
 
 // someone is a member as it is, or wrong in one way, or an administrator.
 func (t *groupGame) someone() committer {
-	mb := among(t, t.members)
+	mb := oneOf(t.game, t.members...)
 	c := committer{mb.group, mb.id, mb.gen, mb.instance, t.connOf(mb)}
-	if t.chance(4) {
+	if rarely(t.game, 4) {
 		return committer{t.anyGroup(), "", -1, nil, c.conn}
 	}
-	if t.chance(3) {
+	if rarely(t.game, 3) {
 		switch t.rng.IntN(5) {
 		case 0:
 			c.group = t.anyGroup()
 		case 1:
-			c.id = among(t, []string{"", "nobody", among(t, t.members).id})
+			c.id = oneOf(t.game, []string{"", "nobody", oneOf(t.game, t.members...).id}...)
 		case 2:
-			c.instance = among(t, []*string{nil, kmsg.StringPtr("nobody's"), kmsg.StringPtr("static" + among(t, t.members).name)})
+			c.instance = oneOf(t.game, []*string{nil, kmsg.StringPtr("nobody's"), kmsg.StringPtr("static" + oneOf(t.game, t.members...).name)}...)
 		case 3:
-			c.gen += among(t, []int32{-1, 1, 100})
+			c.gen += oneOf(t.game, []int32{-1, 1, 100}...)
 		default:
-			c.gen = among(t, []int32{-1, 0, -7})
+			c.gen = oneOf(t.game, []int32{-1, 0, -7}...)
 		}
 	}
 	return c
@@ -66,13 +66,13 @@ func (t *groupGame) commit() *move {
 	who := t.who()
 	req := kmsg.NewPtrOffsetCommitRequest()
 	req.Group, req.Generation, req.InstanceID = who.group, who.gen, who.instance
-	req.RetentionTimeMillis = among(t, []int64{-1, -1, 3_600_000})
+	req.RetentionTimeMillis = oneOf(t.game, []int64{-1, -1, 3_600_000}...)
 	var ids []string
-	for range among(t, []int{1, 1, 2, 3, 0}) {
-		known := among(t, t.topics)
+	for range oneOf(t.game, []int{1, 1, 2, 3, 0}...) {
+		known := oneOf(t.game, t.topics...)
 		topic := kmsg.NewOffsetCommitRequestTopic()
 		topic.Topic = known.name
-		for range among(t, []int{1, 1, 2, 3, 0}) {
+		for range oneOf(t.game, []int{1, 1, 2, 3, 0}...) {
 			topic.Partitions = append(topic.Partitions, t.committed(known))
 		}
 		req.Topics = append(req.Topics, topic)
@@ -101,14 +101,14 @@ func (t *groupGame) commit() *move {
 func (t *groupGame) committed(topic duelTopic) kmsg.OffsetCommitRequestTopicPartition {
 	p := kmsg.NewOffsetCommitRequestTopicPartition()
 	p.Partition, p.Offset = t.partition(topic), int64(t.rng.IntN(1000))
-	p.LeaderEpoch = among(t, []int32{-1, -1, 0, 3})
-	p.Timestamp = among(t, []int64{-1, -1, 1_700_000_000_000})
-	p.Metadata = among(t, []*string{kmsg.StringPtr(""), kmsg.StringPtr("note"), nil, kmsg.StringPtr("ünïcode")})
-	if t.chance(8) {
-		p.Metadata = among(t, []*string{kmsg.StringPtr(strings.Repeat("m", 4096)), kmsg.StringPtr(strings.Repeat("m", 4097)), kmsg.StringPtr(strings.Repeat("é", 4096))})
+	p.LeaderEpoch = oneOf(t.game, []int32{-1, -1, 0, 3}...)
+	p.Timestamp = oneOf(t.game, []int64{-1, -1, 1_700_000_000_000}...)
+	p.Metadata = oneOf(t.game, []*string{kmsg.StringPtr(""), kmsg.StringPtr("note"), nil, kmsg.StringPtr("ünïcode")}...)
+	if rarely(t.game, 8) {
+		p.Metadata = oneOf(t.game, []*string{kmsg.StringPtr(strings.Repeat("m", 4096)), kmsg.StringPtr(strings.Repeat("m", 4097)), kmsg.StringPtr(strings.Repeat("é", 4096))}...)
 	}
-	if t.chance(12) {
-		p.Offset = among(t, []int64{-1, -2, -1 << 63, 1<<63 - 1})
+	if rarely(t.game, 12) {
+		p.Offset = oneOf(t.game, []int64{-1, -2, -1 << 63, 1<<63 - 1}...)
 	}
 	return p
 }
@@ -116,28 +116,28 @@ func (t *groupGame) committed(topic duelTopic) kmsg.OffsetCommitRequestTopicPart
 // fetch reads committed offsets.
 func (t *groupGame) fetch() *move {
 	req := kmsg.NewPtrOffsetFetchRequest()
-	req.RequireStable = t.chance(2)
+	req.RequireStable = rarely(t.game, 2)
 	var ids [][]string
 	var members []string
 	conn := 0
-	for i := range among(t, []int{1, 1, 1, 2, 3}) {
+	for i := range oneOf(t.game, []int{1, 1, 1, 2, 3}...) {
 		who := t.who()
 		conn = who.conn
 		g := kmsg.NewOffsetFetchRequestGroup()
 		g.Group, g.MemberEpoch = who.group, who.gen
 		id := who.id
-		if t.chance(2) || id == "" { // an epoch without a member is an unexpected error in Kafka
+		if rarely(t.game, 2) || id == "" { // an epoch without a member is an unexpected error in Kafka
 			id, g.MemberEpoch = "", -1
 		}
 		members = append(members, id)
 		var topicIDs []string
-		if !t.chance(3) {
+		if !rarely(t.game, 3) {
 			g.Topics = []kmsg.OffsetFetchRequestGroupTopic{}
-			for range among(t, []int{1, 1, 2, 3, 0}) {
-				known := among(t, t.topics)
+			for range oneOf(t.game, []int{1, 1, 2, 3, 0}...) {
+				known := oneOf(t.game, t.topics...)
 				topic := kmsg.NewOffsetFetchRequestGroupTopic()
 				topic.Topic = known.name
-				for range among(t, []int{1, 1, 2, 3, 0}) {
+				for range oneOf(t.game, []int{1, 1, 2, 3, 0}...) {
 					topic.Partitions = append(topic.Partitions, t.partition(known))
 				}
 				g.Topics, topicIDs = append(g.Topics, topic), append(topicIDs, known.id)
@@ -150,7 +150,7 @@ func (t *groupGame) fetch() *move {
 				req.Topics = append(req.Topics, kmsg.OffsetFetchRequestTopic{Topic: topic.Topic, Partitions: topic.Partitions})
 			}
 		}
-		if !slices.ContainsFunc(req.Groups, func(o kmsg.OffsetFetchRequestGroup) bool { return o.Group == g.Group }) || t.chance(4) {
+		if !slices.ContainsFunc(req.Groups, func(o kmsg.OffsetFetchRequestGroup) bool { return o.Group == g.Group }) || rarely(t.game, 4) {
 			req.Groups = append(req.Groups, g)
 		} else {
 			ids, members = ids[:len(ids)-1], members[:len(members)-1]
@@ -199,11 +199,11 @@ func (t *groupGame) fetch() *move {
 func (t *groupGame) deleteOffsets() *move {
 	req := kmsg.NewPtrOffsetDeleteRequest()
 	req.Group = t.anyGroup()
-	for range among(t, []int{1, 1, 2, 3, 0}) {
-		known := among(t, t.topics)
+	for range oneOf(t.game, []int{1, 1, 2, 3, 0}...) {
+		known := oneOf(t.game, t.topics...)
 		topic := kmsg.NewOffsetDeleteRequestTopic()
 		topic.Topic = known.name
-		for range among(t, []int{1, 1, 2, 3, 0}) {
+		for range oneOf(t.game, []int{1, 1, 2, 3, 0}...) {
 			if p := t.partition(known); known.name != t.topics[0].name || p != 0 {
 				topic.Partitions = append(topic.Partitions, kmsg.OffsetDeleteRequestTopicPartition{Partition: p})
 			}
@@ -225,7 +225,7 @@ func (t *groupGame) plain(req kmsg.Request, learn func(p *player, resp kmsg.Resp
 
 // someGroups are groups to ask for, some of them twice.
 func (t *groupGame) someGroups() (list []string) {
-	for range among(t, []int{1, 1, 2, 3, 0}) {
+	for range oneOf(t.game, []int{1, 1, 2, 3, 0}...) {
 		list = append(list, t.anyGroup())
 	}
 	return list
@@ -234,7 +234,7 @@ func (t *groupGame) someGroups() (list []string) {
 // describe describes classic groups.
 func (t *groupGame) describe() *move {
 	req := kmsg.NewPtrDescribeGroupsRequest()
-	req.Groups, req.IncludeAuthorizedOperations = t.someGroups(), t.chance(3)
+	req.Groups, req.IncludeAuthorizedOperations = t.someGroups(), rarely(t.game, 3)
 	name := fmt.Sprintf("described.%d", t.asked)
 	return t.plain(req, func(p *player, resp kmsg.Response) {
 		for _, g := range resp.(*kmsg.DescribeGroupsResponse).Groups {
@@ -252,7 +252,7 @@ func (t *groupGame) describe() *move {
 // describeConsumers describes consumer groups.
 func (t *groupGame) describeConsumers() *move {
 	req := kmsg.NewPtrConsumerGroupDescribeRequest()
-	req.Groups, req.IncludeAuthorizedOperations = t.someGroups(), t.chance(3)
+	req.Groups, req.IncludeAuthorizedOperations = t.someGroups(), rarely(t.game, 3)
 	return t.plain(req, func(p *player, resp kmsg.Response) {
 		for _, g := range resp.(*kmsg.ConsumerGroupDescribeResponse).Groups {
 			for i := range g.Members {
@@ -270,11 +270,11 @@ func (t *groupGame) list() *move {
 	req := kmsg.NewPtrListGroupsRequest()
 	states := []string{"Stable", "Empty", "PreparingRebalance", "CompletingRebalance", "Dead", "stable", " Empty", "Assigning", "Reconciling", "Unknown", "", "other"}
 	types := []string{"classic", "consumer", "Classic", "share", "streams", "unknown", "", " classic", "other"}
-	for t.chance(2) {
-		req.StatesFilter = append(req.StatesFilter, among(t, states))
+	for rarely(t.game, 2) {
+		req.StatesFilter = append(req.StatesFilter, oneOf(t.game, states...))
 	}
-	for t.chance(3) {
-		req.TypesFilter = append(req.TypesFilter, among(t, types))
+	for rarely(t.game, 3) {
+		req.TypesFilter = append(req.TypesFilter, oneOf(t.game, types...))
 	}
 	return t.plain(req, func(p *player, resp kmsg.Response) {
 		r := resp.(*kmsg.ListGroupsResponse)
@@ -298,7 +298,7 @@ func (t *groupGame) deleteGroups() *move {
 func (t *groupGame) find() *move {
 	req := kmsg.NewPtrFindCoordinatorRequest()
 	req.CoordinatorKey, req.CoordinatorKeys = t.anyGroup(), t.someGroups()
-	req.CoordinatorType = among(t, []int8{0, 0, 0, 1, 2, 3, -1})
+	req.CoordinatorType = oneOf(t.game, []int8{0, 0, 0, 1, 2, 3, -1}...)
 	return t.plain(req, func(p *player, resp kmsg.Response) {
 		r := resp.(*kmsg.FindCoordinatorResponse)
 		for i, addr := range t.addrs {

@@ -51,7 +51,7 @@ func (t shareAdmin) setEach(groups []string, name string, values []string) error
 
 // configure changes how a group is served.
 func (t shareAdmin) configure() error {
-	group := anyOf(t.game, t.groups...).id
+	group := oneOf(t.game, t.groups...).id
 	settings := [][]string{
 		// So far back that it finds records: Kafka cannot load a share partition that has none so young.
 		{"share.auto.offset.reset", "earliest", "latest", "by_duration:P10000D", "nowhere"},
@@ -62,15 +62,15 @@ func (t shareAdmin) configure() error {
 		{"share.record.lock.duration.ms", "3600000", "600000", "1", "x"},
 		{"share.session.timeout.ms", "600000", "1"},
 	}
-	s := anyOf(t.game, settings...)
-	return t.set(group, s[0], anyOf(t.game, s[1:]...))
+	s := oneOf(t.game, settings...)
+	return t.set(group, s[0], oneOf(t.game, s[1:]...))
 }
 
 func (t shareAdmin) groupID() string {
 	if t.percent(10) {
-		return anyOf(t.game, "", " ", t.prefix+"-nobody's")
+		return oneOf(t.game, "", " ", t.prefix+"-nobody's")
 	}
-	return anyOf(t.game, t.groups...).id
+	return oneOf(t.game, t.groups...).id
 }
 
 func (t shareAdmin) describe() error {
@@ -137,10 +137,10 @@ func (t shareAdmin) blurAssignment(group string, members []kmsg.ShareGroupDescri
 func (t shareAdmin) list() error {
 	req := kmsg.NewPtrListGroupsRequest()
 	if t.percent(60) {
-		req.TypesFilter = anyOf(t.game, []string{"share"}, []string{"Share", "consumer"}, []string{"streams"}, []string{"x"})
+		req.TypesFilter = oneOf(t.game, []string{"share"}, []string{"Share", "consumer"}, []string{"streams"}, []string{"x"})
 	}
 	if t.percent(50) {
-		req.StatesFilter = anyOf(t.game, []string{"Stable"}, []string{"empty"}, []string{"Dead"}, []string{"stable", "Empty"})
+		req.StatesFilter = oneOf(t.game, []string{"Stable"}, []string{"empty"}, []string{"Dead"}, []string{"stable", "Empty"})
 	}
 	return t.say(0, req, func(_ *player, resp kmsg.Response) {
 		r := resp.(*kmsg.ListGroupsResponse)
@@ -196,14 +196,14 @@ func (t shareAdmin) partitions(topic string) int {
 
 func (t shareAdmin) topicName() string {
 	if t.percent(10) {
-		return anyOf(t.game, "", ".", t.prefix+".nowhere")
+		return oneOf(t.game, "", ".", t.prefix+".nowhere")
 	}
-	return anyOf(t.game, t.topics...).name
+	return oneOf(t.game, t.topics...).name
 }
 
 // emptied has the members of a group leave, mostly.
 func (t shareAdmin) emptied() (*shareGroup, error) {
-	g := anyOf(t.game, t.groups...)
+	g := oneOf(t.game, t.groups...)
 	if err := t.disconnect(g); err != nil {
 		return g, err
 	}
@@ -260,7 +260,7 @@ func (t shareAdmin) alterOffsets() error {
 			// No partition below zero, for which Kafka fails, and no offset below -1, which it takes, to find out behind a fetch that
 			// there is no such record.
 			if t.percent(10) {
-				rp.Partition, rp.StartOffset = anyOf[int32](t.game, 7, 0), anyOf[int64](t.game, -1, -1, 1000)
+				rp.Partition, rp.StartOffset = oneOf[int32](t.game, 7, 0), oneOf[int64](t.game, -1, -1, 1000)
 			}
 			rt.Partitions = append(rt.Partitions, rp)
 		}

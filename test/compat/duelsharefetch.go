@@ -12,7 +12,7 @@ import (
 
 // produce writes a batch or two to a partition.
 func (t *sharesGame) produce() error {
-	topic := anyOf(t.game, t.topics...)
+	topic := oneOf(t.game, t.topics...)
 	return t.produceTo(topic, int32(t.rng.IntN(len(topic.ends))))
 }
 
@@ -79,7 +79,7 @@ func (g *game) side(p *player) int {
 
 // transact writes some records in a transaction, and ends it one way or the other.
 func (t *sharesGame) transact() error {
-	topic := anyOf(t.game, t.topics...)
+	topic := oneOf(t.game, t.topics...)
 	partition := int32(t.rng.IntN(len(topic.ends)))
 	txn := fmt.Sprintf("%s-txn", t.prefix)
 	var producer [2]int64
@@ -164,14 +164,14 @@ func (t *sharesGame) stable(topic *shareTopic, partition int32) error {
 
 // fetch is a member's next fetch, mostly with a good epoch.
 func (t *sharesGame) fetch() error {
-	m := anyOf(t.game, t.members...)
+	m := oneOf(t.game, t.members...)
 	f := shareFetchMove{m: m, epoch: m.session, minBytes: 1, maxBytes: 1 << 20, maxRecords: 500, batchSize: 500}
 	if t.percent(60) {
 		f.maxRecords, f.batchSize = int32(1+t.rng.IntN(12)), int32(1+t.rng.IntN(8))
 	}
 	f.mode = int8(t.rng.IntN(2))
 	if t.percent(10) {
-		f.maxBytes = int32(anyOf(t.game, 1, 100, 300))
+		f.maxBytes = int32(oneOf(t.game, 1, 100, 300))
 	}
 	key, ok := t.partition(m.group)
 	if !ok {
@@ -183,20 +183,20 @@ func (t *sharesGame) fetch() error {
 	}
 	switch n := t.rng.IntN(100); {
 	case n < 4:
-		f.epoch = anyOf(t.game, m.session+1, m.session+5, -2, 0)
+		f.epoch = oneOf(t.game, m.session+1, m.session+5, -2, 0)
 	case n < 7:
-		f.topics = append(f.topics, shareKey{t.topics[0], anyOf[int32](t.game, 7, -1)})
+		f.topics = append(f.topics, shareKey{t.topics[0], oneOf[int32](t.game, 7, -1)})
 	case n < 12:
 		// For batches of less than one record Kafka makes up ranges that end before they begin.
-		f.maxRecords, f.maxBytes, f.batchSize = anyOf[int32](t.game, 0, -1, 1), anyOf[int32](t.game, 0, 1<<20), 1
+		f.maxRecords, f.maxBytes, f.batchSize = oneOf[int32](t.game, 0, -1, 1), oneOf[int32](t.game, 0, 1<<20), 1
 	case n < 14:
-		f.minBytes = anyOf[int32](t.game, 0, -1, 100)
+		f.minBytes = oneOf[int32](t.game, 0, -1, 100)
 	case n < 16:
 		f.renew = true
 	case n < 22 && !first:
 		f.forget = []shareKey{key}
 	case n < 24:
-		if f.odd = anyOf(t.game, "group", "member", "long", "no group", "no member", "unknown"); f.epoch == 0 && f.odd == "unknown" {
+		if f.odd = oneOf(t.game, "group", "member", "long", "no group", "no member", "unknown"); f.epoch == 0 && f.odd == "unknown" {
 			f.odd = "" // of two sessions of one connection Kafka forgets to end one with it
 		}
 	case n < 45 && !first:
@@ -230,7 +230,7 @@ func (t *sharesGame) partition(g *shareGroup) (shareKey, bool) {
 	if len(all) == 0 {
 		return shareKey{t.topics[0], 0}, false
 	}
-	return anyOf(t.game, all...), true
+	return oneOf(t.game, all...), true
 }
 
 // loaded is how a share partition shows itself to a first fetch.
@@ -571,9 +571,9 @@ func (t *sharesGame) ackOf(m *shareMember) []shareAck {
 		key, _ := t.partition(m.group)
 		first := int64(t.rng.IntN(20)) - 1
 		a := shareAck{key, first, first + int64(t.rng.IntN(5)) - 1, []int8{t.ackType()}}
-		other := anyOf(t.game, t.members...)
+		other := oneOf(t.game, t.members...)
 		if len(other.has) > 0 && t.percent(60) {
-			h := anyOf(t.game, other.has...)
+			h := oneOf(t.game, other.has...)
 			a.shareKey, a.first, a.last = h.shareKey, h.first, h.last
 		}
 		return []shareAck{a}
@@ -606,7 +606,7 @@ func (t *sharesGame) ackOf(m *shareMember) []shareAck {
 	case k < 80:
 		a.last += int64(1 + t.rng.IntN(2))
 	case k < 85:
-		a.types = anyOf(t.game, []int8{1, 1}, []int8{}, []int8{0}, []int8{0, 1}, []int8{4, 1}, []int8{5}, []int8{-1}, []int8{3, 4})
+		a.types = oneOf(t.game, []int8{1, 1}, []int8{}, []int8{0}, []int8{0, 1}, []int8{4, 1}, []int8{5}, []int8{-1}, []int8{3, 4})
 	case k < 88:
 		a.first, a.last = a.last, a.first-1
 	case k < 92:
@@ -633,20 +633,20 @@ func ackTopics(of []kmsg.ShareFetchRequestTopic) (topics []kmsg.ShareAcknowledge
 	return topics
 }
 
-func (t *sharesGame) ackType() int8 { return anyOf[int8](t.game, 1, 1, 1, 2, 2, 2, 3, 3, 0, 4) }
+func (t *sharesGame) ackType() int8 { return oneOf[int8](t.game, 1, 1, 1, 2, 2, 2, 3, 3, 0, 4) }
 
 // acknowledge says what became of records.
 func (t *sharesGame) acknowledge() error {
-	m := anyOf(t.game, t.members...)
+	m := oneOf(t.game, t.members...)
 	if m.session == 0 && t.percent(90) {
 		return t.fetch()
 	}
 	epoch, odd := m.session, ""
 	switch n := t.rng.IntN(100); {
 	case n < 4:
-		epoch = anyOf(t.game, m.session+1, m.session+3, -2, 0)
+		epoch = oneOf(t.game, m.session+1, m.session+3, -2, 0)
 	case n < 6:
-		odd = anyOf(t.game, "group", "member", "long", "no group", "no member", "unknown")
+		odd = oneOf(t.game, "group", "member", "long", "no group", "no member", "unknown")
 	}
 	return t.sendAcks(m, epoch, odd, t.acks(m))
 }
@@ -692,7 +692,7 @@ func (t *sharesGame) sendAcks(m *shareMember, epoch int32, odd string, acks []sh
 // close ends a share session, with acknowledgements or without. Kafka gives records back behind its answer.
 func (t *sharesGame) close() error {
 	defer func() { <-time.After(closePause) }()
-	m := anyOf(t.game, t.members...)
+	m := oneOf(t.game, t.members...)
 	if m.session == 0 && t.percent(80) {
 		return t.fetch()
 	}
@@ -703,5 +703,5 @@ func (t *sharesGame) close() error {
 	if t.percent(50) {
 		return t.sendAcks(m, -1, "", acks)
 	}
-	return t.sendFetch(shareFetchMove{m: m, epoch: -1, acks: acks, maxBytes: anyOf[int32](t.game, 0, 1000), maxRecords: anyOf[int32](t.game, 0, 10)})
+	return t.sendFetch(shareFetchMove{m: m, epoch: -1, acks: acks, maxBytes: oneOf[int32](t.game, 0, 1000), maxRecords: oneOf[int32](t.game, 0, 10)})
 }

@@ -175,26 +175,13 @@ func playShares(g *game) error {
 		return err
 	}
 	a := shareAdmin{t}
-	moves := []struct {
-		weight int
-		move   func() error
-	}{
+	moves := []weighted{
 		{8, t.join}, {3, t.leave}, {4, t.beat}, {4, t.wrongBeat}, {20, t.fetch}, {18, t.acknowledge}, {4, t.close}, {6, t.produce}, {3, t.transact},
 		{3, a.describe}, {2, a.list}, {5, a.offsets}, {3, a.alterOffsets}, {2, a.deleteOffsets}, {2, a.deleteGroups}, {3, a.configure}, {5, t.state},
 	}
-	total := 0
-	for _, m := range moves {
-		total += m.weight
-	}
 	for range sharesMoves {
-		n := t.rng.IntN(total)
-		for _, m := range moves {
-			if n -= m.weight; n < 0 {
-				if err := m.move(); err != nil {
-					return err
-				}
-				break
-			}
+		if err := t.draw(moves); err != nil {
+			return err
 		}
 		if err := t.calm(); err != nil || t.over {
 			return err
@@ -238,7 +225,7 @@ func (t *sharesGame) begin() error {
 		}
 		group.warmer = &shareMember{id: fmt.Sprintf("%s-warmer-%d", t.prefix, i), group: group, conn: 1 + sharesGroups*sharesMembers + i}
 		t.groups = append(t.groups, group)
-		ids, resets = append(ids, group.id), append(resets, anyOf(t.game, "earliest", "earliest", "latest"))
+		ids, resets = append(ids, group.id), append(resets, oneOf(t.game, "earliest", "earliest", "latest"))
 	}
 	if err := (shareAdmin{t}).setEach(ids, "share.auto.offset.reset", resets); err != nil {
 		return err
@@ -315,9 +302,6 @@ func (g *game) one(p *player, conn int, req kmsg.Request) (kmsg.Response, error)
 	return resp, nil
 }
 
-// percent is true so many times of a hundred.
-func (g *game) percent(n int) bool { return g.rng.IntN(100) < n }
-
 // id is a topic's id on a side; what has none gets one that nobody has.
 func (p *player) id(topic string) (id [16]byte) {
 	if b, err := hex.DecodeString(p.known["id of "+topic]); err == nil && len(b) == len(id) {
@@ -341,7 +325,7 @@ func (p *player) topicNamed(id [16]byte) string {
 
 // join has a member join, or join again, or change what it reads.
 func (t *sharesGame) join() error {
-	m := anyOf(t.game, t.members...)
+	m := oneOf(t.game, t.members...)
 	req := m.heartbeat()
 	if t.percent(70) {
 		req.MemberEpoch = 0
@@ -349,7 +333,7 @@ func (t *sharesGame) join() error {
 	m.topics = t.subscription()
 	req.SubscribedTopicNames = m.topics
 	if t.percent(20) {
-		rack := anyOf(t.game, "a", "")
+		rack := oneOf(t.game, "a", "")
 		req.RackID = &rack
 	}
 	return t.send(m, req)
@@ -408,14 +392,14 @@ func sortShareAssignment(p *player, r *kmsg.ShareGroupHeartbeatResponse) {
 }
 
 func (t *sharesGame) leave() error {
-	m := anyOf(t.game, t.members...)
+	m := oneOf(t.game, t.members...)
 	req := m.heartbeat()
 	req.MemberEpoch = -1
 	return t.send(m, req)
 }
 
 func (t *sharesGame) beat() error {
-	m := anyOf(t.game, t.members...)
+	m := oneOf(t.game, t.members...)
 	if m.epoch == 0 {
 		return t.join()
 	}
@@ -424,29 +408,29 @@ func (t *sharesGame) beat() error {
 
 // wrongBeat is a heartbeat with one thing wrong.
 func (t *sharesGame) wrongBeat() error {
-	m := anyOf(t.game, t.members...)
+	m := oneOf(t.game, t.members...)
 	req := m.heartbeat()
 	if t.percent(50) {
 		req.MemberEpoch = 0
 	}
 	switch t.rng.IntN(8) {
 	case 0:
-		req.GroupID = anyOf(t.game, "", " ", t.prefix+"-nobody's")
-		req.MemberEpoch = anyOf[int32](t.game, -1, 1, 5)
+		req.GroupID = oneOf(t.game, "", " ", t.prefix+"-nobody's")
+		req.MemberEpoch = oneOf[int32](t.game, -1, 1, 5)
 	case 1:
-		req.MemberID = anyOf(t.game, "", " ", "a-name-that-is-longer-than-a-uuid-may-be-in-hex")
+		req.MemberID = oneOf(t.game, "", " ", "a-name-that-is-longer-than-a-uuid-may-be-in-hex")
 	case 2:
-		req.MemberEpoch = anyOf(t.game, m.epoch+1, m.epoch+7, -2, -3, m.epoch-1)
+		req.MemberEpoch = oneOf(t.game, m.epoch+1, m.epoch+7, -2, -3, m.epoch-1)
 	case 3:
 		req.MemberID += "x"
-		req.MemberEpoch = anyOf[int32](t.game, -1, 1, m.epoch)
+		req.MemberEpoch = oneOf[int32](t.game, -1, 1, m.epoch)
 	case 4:
 		req.MemberEpoch, req.SubscribedTopicNames = 0, nil
 	case 5:
 		req.MemberEpoch, req.SubscribedTopicNames = 0, []string{}
 		m.topics = []string{}
 	case 6:
-		req.SubscribedTopicNames = []string{anyOf(t.game, "", "with space", ".", t.prefix+".nowhere")}
+		req.SubscribedTopicNames = []string{oneOf(t.game, "", "with space", ".", t.prefix+".nowhere")}
 		m.topics = req.SubscribedTopicNames
 	case 7:
 		rack := ""
@@ -586,6 +570,3 @@ func describeShares(ids ...string) *kmsg.ShareGroupDescribeRequest {
 	req.GroupIDs = ids
 	return req
 }
-
-// anyOf is one of some things.
-func anyOf[T any](g *game, of ...T) T { return of[g.rng.IntN(len(of))] }

@@ -19,10 +19,10 @@ func (t *sharesGame) state() error {
 	}
 	topic, partition := t.topics[0], int32(0)
 	if t.percent(15) {
-		topic = anyOf(t.game, t.topics...)
+		topic = oneOf(t.game, t.topics...)
 	}
 	if t.percent(10) {
-		partition = anyOf[int32](t.game, 1, -1, 7)
+		partition = oneOf[int32](t.game, 1, -1, 7)
 	}
 	id := func(p *player) [16]byte { return p.id(topic.name) }
 	if t.percent(4) {
@@ -106,7 +106,7 @@ func (t *sharesGame) stateWrite() kmsg.WriteShareGroupStateRequestTopicPartition
 	}
 	w.StartOffset, w.DeliveryCompleteCount = s.start, int32(t.rng.IntN(5))-1
 	if t.percent(30) {
-		w.StartOffset = anyOf(t.game, -1, s.start-1, s.start-3)
+		w.StartOffset = oneOf(t.game, -1, s.start-1, s.start-3)
 	}
 	at := s.start + int64(t.rng.IntN(10))
 	for range t.rng.IntN(4) {
@@ -115,9 +115,9 @@ func (t *sharesGame) stateWrite() kmsg.WriteShareGroupStateRequestTopicPartition
 		at += int64(t.rng.IntN(6))
 		b.LastOffset = at
 		at += 1 + int64(t.rng.IntN(2)*t.rng.IntN(5))
-		b.DeliveryState, b.DeliveryCount = anyOf[int8](t.game, 0, 0, 2, 4), int16(t.rng.IntN(4))
+		b.DeliveryState, b.DeliveryCount = oneOf[int8](t.game, 0, 0, 2, 4), int16(t.rng.IntN(4))
 		if t.percent(6) {
-			b.LastOffset, b.DeliveryState, b.DeliveryCount = b.FirstOffset-1, anyOf[int8](t.game, 1, 3, -1, 9), -1
+			b.LastOffset, b.DeliveryState, b.DeliveryCount = b.FirstOffset-1, oneOf[int8](t.game, 1, 3, -1, 9), -1
 		}
 		if t.percent(6) {
 			at -= 4

@@ -67,23 +67,10 @@ func playStreams(g *game) error {
 	if err := t.begin(); err != nil {
 		return err
 	}
-	moves := []struct {
-		weight int
-		move   func() error
-	}{{10, t.join}, {5, t.leave}, {6, t.beat}, {10, t.wrong}, {3, t.describe}, {2, t.list}, {2, t.configure}, {2, t.newTopology}, {2, t.offsets}, {1, t.addTopic}, {1, t.deleteGroup}}
-	total := 0
-	for _, m := range moves {
-		total += m.weight
-	}
+	moves := []weighted{{10, t.join}, {5, t.leave}, {6, t.beat}, {10, t.wrong}, {3, t.describe}, {2, t.list}, {2, t.configure}, {2, t.newTopology}, {2, t.offsets}, {1, t.addTopic}, {1, t.deleteGroup}}
 	for range streamsMoves {
-		n := t.rng.IntN(total)
-		for _, m := range moves {
-			if n -= m.weight; n < 0 {
-				if err := m.move(); err != nil {
-					return err
-				}
-				break
-			}
+		if err := t.draw(moves); err != nil {
+			return err
 		}
 		if err := t.calm(); err != nil {
 			return err
@@ -231,7 +218,7 @@ func (t *streamsGame) source() string {
 	if t.percent(12) {
 		return fmt.Sprintf("%s.%d", t.prefix, 3+t.rng.IntN(2))
 	}
-	return anyOf(t.game, t.sources...)
+	return oneOf(t.game, t.sources...)
 }
 
 // topology is a good one, mostly.
@@ -241,7 +228,7 @@ func (t *streamsGame) topology(g *streamsGroup, epoch int32) kmsg.StreamsGroupHe
 	first := kmsg.NewStreamsGroupHeartbeatRequestTopologySubtopology()
 	first.SubtopologyID, first.SourceTopics = "0", []string{t.source()}
 	if g.endpoints {
-		first.SourceTopics = []string{anyOf(t.game, t.sources...)}
+		first.SourceTopics = []string{oneOf(t.game, t.sources...)}
 	} else if t.percent(40) {
 		first.SourceTopics = append(first.SourceTopics, t.source())
 		slices.Sort(first.SourceTopics)
@@ -306,7 +293,7 @@ func (t *streamsGame) joining(m *streamsMember) *kmsg.StreamsGroupHeartbeatReque
 	req.Topology = &top
 	process := m.process
 	if len(m.group.members) > 0 && t.percent(15) {
-		process = anyOf(t.game, m.group.members...).process
+		process = oneOf(t.game, m.group.members...).process
 	}
 	req.ProcessID = &process
 	req.ActiveTasks, req.StandbyTasks, req.WarmupTasks = []kmsg.TaskIDs{}, []kmsg.TaskIDs{}, []kmsg.TaskIDs{}
@@ -317,7 +304,7 @@ func (t *streamsGame) joining(m *streamsMember) *kmsg.StreamsGroupHeartbeatReque
 	}
 	if t.percent(20) {
 		tag := kmsg.NewStreamsGroupHeartbeatRequestClientTag()
-		tag.Key, tag.Value = "zone", anyOf(t.game, "a", "b")
+		tag.Key, tag.Value = "zone", oneOf(t.game, "a", "b")
 		req.ClientTags = append(req.ClientTags, tag)
 	}
 	if t.percent(20) {
@@ -417,13 +404,13 @@ func tidyStreams(r *kmsg.StreamsGroupHeartbeatResponse) {
 }
 
 func (t *streamsGame) join() error {
-	m := anyOf(t.game, t.members...)
+	m := oneOf(t.game, t.members...)
 	req := t.joining(m)
 	return t.send(m, func(int) *kmsg.StreamsGroupHeartbeatRequest { return req })
 }
 
 func (t *streamsGame) leave() error {
-	m := anyOf(t.game, t.members...)
+	m := oneOf(t.game, t.members...)
 	return t.send(m, func(side int) *kmsg.StreamsGroupHeartbeatRequest {
 		req := m.request(side)
 		req.MemberEpoch = -1
@@ -433,7 +420,7 @@ func (t *streamsGame) leave() error {
 }
 
 func (t *streamsGame) beat() error {
-	m := anyOf(t.game, t.members...)
+	m := oneOf(t.game, t.members...)
 	if !m.in {
 		return t.join()
 	}
@@ -442,7 +429,7 @@ func (t *streamsGame) beat() error {
 
 // wrong is a heartbeat with one thing wrong.
 func (t *streamsGame) wrong() error {
-	m := anyOf(t.game, t.members...)
+	m := oneOf(t.game, t.members...)
 	join := t.joining(m)
 	n, k := t.rng.IntN(26), t.rng.IntN(100)
 	return t.sendLearn(m, func(side int) *kmsg.StreamsGroupHeartbeatRequest {
@@ -535,7 +522,7 @@ func (t *streamsGame) spoil(req *kmsg.StreamsGroupHeartbeatRequest, n, k int) {
 
 // newTopology changes the topology that members of a group join with from now on.
 func (t *streamsGame) newTopology() error {
-	g := anyOf(t.game, t.groups...)
+	g := oneOf(t.game, t.groups...)
 	epoch := g.topology.Epoch
 	if t.percent(60) {
 		epoch++
@@ -680,9 +667,9 @@ func tidyDescription(r *kmsg.StreamsGroupDescribeResponse) {
 
 func (t *streamsGame) groupID() string {
 	if t.percent(10) {
-		return anyOf(t.game, "", " ", t.prefix+"-nobody's")
+		return oneOf(t.game, "", " ", t.prefix+"-nobody's")
 	}
-	return anyOf(t.game, t.groups...).id
+	return oneOf(t.game, t.groups...).id
 }
 
 func (t *streamsGame) describeGroup(ids ...string) error {
@@ -709,10 +696,10 @@ func (t *streamsGame) describe() error {
 func (t *streamsGame) list() error {
 	req := kmsg.NewPtrListGroupsRequest()
 	if t.percent(60) {
-		req.TypesFilter = anyOf(t.game, []string{"streams"}, []string{"Streams", "share"}, []string{"consumer"}, []string{"classic"})
+		req.TypesFilter = oneOf(t.game, []string{"streams"}, []string{"Streams", "share"}, []string{"consumer"}, []string{"classic"})
 	}
 	if t.percent(50) {
-		req.StatesFilter = anyOf(t.game, []string{"Stable"}, []string{"empty"}, []string{"NOT_READY"}, []string{"reconciling", "Assigning"})
+		req.StatesFilter = oneOf(t.game, []string{"Stable"}, []string{"empty"}, []string{"NOT_READY"}, []string{"reconciling", "Assigning"})
 	}
 	return t.build(0, func(*player) kmsg.Request { return req }, func(_ *player, resp kmsg.Response) {
 		r := resp.(*kmsg.ListGroupsResponse)
@@ -726,12 +713,12 @@ func (t *streamsGame) list() error {
 
 // configure changes how a group is served.
 func (t *streamsGame) configure() error {
-	g := anyOf(t.game, t.groups...)
-	s := anyOf(t.game, []string{"streams.num.standby.replicas", "0", "1", "2", "3", "-1"}, []string{"streams.session.timeout.ms", "600000", "1"},
+	g := oneOf(t.game, t.groups...)
+	s := oneOf(t.game, []string{"streams.num.standby.replicas", "0", "1", "2", "3", "-1"}, []string{"streams.session.timeout.ms", "600000", "1"},
 		[]string{"streams.heartbeat.interval.ms", "500", "1000", "1"}, []string{"streams.nothing", "1"})
 	g.stirred, g.late = true, true
 	sh := shareAdmin{&sharesGame{game: t.game}}
-	if err := sh.set(g.id, s[0], anyOf(t.game, s[1:]...)); err != nil {
+	if err := sh.set(g.id, s[0], oneOf(t.game, s[1:]...)); err != nil {
 		return err
 	}
 	<-time.After(latePause)
@@ -740,8 +727,8 @@ func (t *streamsGame) configure() error {
 
 // offsets commits, reads and deletes offsets in the name of a member.
 func (t *streamsGame) offsets() error {
-	m := anyOf(t.game, t.members...)
-	topic := anyOf(t.game, t.sources...)
+	m := oneOf(t.game, t.members...)
+	topic := oneOf(t.game, t.sources...)
 	wrong := t.rng.IntN(10)
 	if t.percent(60) {
 		return t.build(0, func(p *player) kmsg.Request {
